@@ -1,0 +1,40 @@
+"""The error tree of `ledger`. Every error the package raises on purpose is one of these.
+
+    LedgerError
+    ├── Malformed      bytes that are not what their format says
+    ├── BadSignature   a signature that does not hold, or one that was asked for and is missing
+    ├── BadProof       a Merkle proof that does not lead to the root it claims
+    ├── Refused        well-formed, but not allowed
+    ├── Conflict       well-formed and allowed, but something else already stands in that place
+    └── NotFound       no such thing here
+
+A message says what was expected, what came and where. It never holds user content or keys.
+"""
+
+
+class LedgerError(Exception):
+    """The root: catch this to catch all that `ledger` raises on purpose."""
+
+
+class Malformed(LedgerError):
+    """Bytes that are not what their format says."""
+
+
+class BadSignature(LedgerError):
+    """A signature that does not hold, or one that was asked for and is missing."""
+
+
+class BadProof(LedgerError):
+    """A Merkle proof that does not lead to the root it claims."""
+
+
+class Refused(LedgerError):
+    """Well-formed, but not allowed."""
+
+
+class Conflict(LedgerError):
+    """Well-formed and allowed, but something else already stands in that place."""
+
+
+class NotFound(LedgerError):
+    """No such thing here."""
