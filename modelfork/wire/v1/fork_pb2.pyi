@@ -1,0 +1,59 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Layout(_message.Message):
+    __slots__ = ("base_digest", "basis_digest", "segments")
+    BASE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BASIS_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    base_digest: bytes
+    basis_digest: bytes
+    segments: _containers.RepeatedCompositeFieldContainer[Segment]
+    def __init__(self, base_digest: _Optional[bytes] = ..., basis_digest: _Optional[bytes] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ...) -> None: ...
+
+class Segment(_message.Message):
+    __slots__ = ("name", "rows", "columns", "scale")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    rows: int
+    columns: int
+    scale: int
+    def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., scale: _Optional[int] = ...) -> None: ...
+
+class Recipe(_message.Message):
+    __slots__ = ("target_loss", "eta", "longest_step", "rehearsed", "rewordings", "anchors", "anchors_digest", "contradiction_loss", "contradiction_iterations", "longest_row", "rewording_prompt", "own_words_weight", "update_encoding")
+    TARGET_LOSS_FIELD_NUMBER: _ClassVar[int]
+    ETA_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_STEP_FIELD_NUMBER: _ClassVar[int]
+    REHEARSED_FIELD_NUMBER: _ClassVar[int]
+    REWORDINGS_FIELD_NUMBER: _ClassVar[int]
+    ANCHORS_FIELD_NUMBER: _ClassVar[int]
+    ANCHORS_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CONTRADICTION_LOSS_FIELD_NUMBER: _ClassVar[int]
+    CONTRADICTION_ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_ROW_FIELD_NUMBER: _ClassVar[int]
+    REWORDING_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    OWN_WORDS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_ENCODING_FIELD_NUMBER: _ClassVar[int]
+    target_loss: int
+    eta: int
+    longest_step: int
+    rehearsed: int
+    rewordings: int
+    anchors: int
+    anchors_digest: bytes
+    contradiction_loss: int
+    contradiction_iterations: int
+    longest_row: int
+    rewording_prompt: str
+    own_words_weight: int
+    update_encoding: int
+    def __init__(self, target_loss: _Optional[int] = ..., eta: _Optional[int] = ..., longest_step: _Optional[int] = ..., rehearsed: _Optional[int] = ..., rewordings: _Optional[int] = ..., anchors: _Optional[int] = ..., anchors_digest: _Optional[bytes] = ..., contradiction_loss: _Optional[int] = ..., contradiction_iterations: _Optional[int] = ..., longest_row: _Optional[int] = ..., rewording_prompt: _Optional[str] = ..., own_words_weight: _Optional[int] = ..., update_encoding: _Optional[int] = ...) -> None: ...
