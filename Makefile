@@ -1,0 +1,52 @@
+# Needs make and a Python 3.11 to 3.14; .ci/setup fetches the rest into .venv and .venv-base.
+# Further arguments for pytest: make test ARGS="-k merkle -x"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint format proto lock bench clean
+
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+ARGS ?=
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+setup: ## make the environments (every target that needs them does)
+	@.ci/setup
+
+demo: setup ## correct a model, prove it, replay it, catch a tampered byte: under 3 minutes
+	@$(BIN)/forkledger demo
+
+test: lint ## everything: lint, types, import order, then all tests (at most 20 minutes)
+	$(BIN)/pytest $(ARGS)
+
+test-fast: setup ## the tests that are not marked slow (at most 3 minutes)
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+lint: setup ## ruff, mypy strict and the import contracts of pyproject.toml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: setup ## generate ledger/wire and modelfork/wire from proto/ (committed; tests/house compares)
+	$(PYTHON) -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. $$(find proto -name '*.proto' | LC_ALL=C sort)
+
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 \
+	--fork-strategy fewest --generate-hashes --no-annotate pyproject.toml
+
+lock: setup ## write the hashed locks after a change of dependencies; ARGS=--upgrade takes newer releases
+	$(PYTHON) -m uv --version 2>/dev/null || $(PYTHON) -m pip install --quiet "uv>=0.13,<0.14"
+	$(COMPILE) $(ARGS) --extra forks --extra postgres --extra test --no-emit-package torch -o .ci/lock.txt
+	$(COMPILE) --constraint .ci/lock.txt -o .ci/base-lock.txt
+
+bench: setup ## every figure of README's table, each against a peer in the same run
+	@for script in bench/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(PYTHON) "$$script" || exit 1; done
+
+clean: ## remove caches and build outputs; the environments stay
+	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find ledger modelfork tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
