@@ -1,0 +1,87 @@
+"""The base install, as an auditor gets it: no torch, no model library, and it works.
+
+Runs in an environment of its own, which `.ci/setup` makes from `.ci/base-lock.txt` and the wheel of this tree
+(`.venv-base`; FORKLEDGER_BASE_PYTHON names another one). A missing environment is a failure, never a skip.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MODEL_LIBRARIES = ("torch", "transformers", "peft", "safetensors", "tokenizers")
+# Nothing that `forkledger --help` needs; each costs from tens of milliseconds to seconds.
+HEAVY = (
+    *MODEL_LIBRARIES,
+    "eventsourcing",
+    "fastapi",
+    "google",
+    "httpx",
+    "nacl",
+    "numpy",
+    "pydantic",
+    "uvicorn",
+)
+# What `forkledger --help` imports beyond a bare interpreter, by count: a time would depend on the machine.
+MOST_MODULES = 350
+
+SEEN_BY_HELP = """
+import json, sys
+before = set(sys.modules)
+from ledger.cli import main
+sys.argv = ["forkledger", "--help"]
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+@pytest.fixture(scope="session")
+def base_python() -> Path:
+    python = Path(os.environ.get("FORKLEDGER_BASE_PYTHON") or ROOT / ".venv-base/bin/python")
+    assert python.is_file(), f"{python} is missing: run .ci/setup"
+    return python
+
+
+def run(command: list[str | Path], folder: Path) -> str:
+    """The output of a command that must succeed, run where only what is installed can be imported."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_it_has_no_model_library(base_python: Path, tmp_path: Path) -> None:
+    find = (
+        "import importlib.util, sys; print([name for name in sys.argv[1:] if importlib.util.find_spec(name)])"
+    )
+    assert run([base_python, "-c", find, *MODEL_LIBRARIES], tmp_path) == "[]\n"
+
+
+@pytest.mark.parametrize("package", ["ledger", "modelfork"])
+def test_it_holds_the_wheel_and_not_the_checkout(base_python: Path, tmp_path: Path, package: str) -> None:
+    where = Path(run([base_python, "-c", f"import {package}; print({package}.__file__)"], tmp_path).strip())
+    assert "site-packages" in where.parts
+
+
+def test_the_command_says_its_version_and_its_help(base_python: Path, tmp_path: Path) -> None:
+    command = base_python.with_name("forkledger")
+    assert run([command, "--version"], tmp_path) == "forkledger 0.1.0\n"
+    assert "Usage: forkledger" in run([command, "--help"], tmp_path)
+
+
+def test_help_imports_nothing_heavy(base_python: Path, tmp_path: Path) -> None:
+    modules = json.loads(run([base_python, "-c", SEEN_BY_HELP], tmp_path).splitlines()[-1])
+    assert not {module.partition(".")[0] for module in modules} & set(HEAVY)
+    assert len(modules) <= MOST_MODULES
+
+
+# `forkledger audit` and `forkledger replay` of a ledger that the full install wrote belong below this line.
