@@ -13,13 +13,15 @@ TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 
 @pytest.fixture
 def compose() -> dict[str, Any]:
-    return yaml.safe_load(TEXT)
+    parsed: dict[str, Any] = yaml.safe_load(TEXT)
+    return parsed
 
 
 @pytest.fixture
 def service(compose: dict[str, Any]) -> dict[str, Any]:
     assert list(compose["services"]) == ["forkledger"]
-    return compose["services"]["forkledger"]
+    only: dict[str, Any] = compose["services"]["forkledger"]
+    return only
 
 
 def test_the_service_key_lives_outside_the_data_volume(
