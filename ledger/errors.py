@@ -6,6 +6,8 @@
     ├── BadProof       a Merkle proof that does not lead to the root it claims
     ├── Refused        well-formed, but not allowed
     ├── Conflict       well-formed and allowed, but something else already stands in that place
+    │   ├── AlreadyRecorded   other bytes stand under this record id; carries its leaf index
+    │   └── StaleNumber       the interaction number is not the next one; carries the next one
     └── NotFound       no such thing here
 
 A message says what was expected, what came and where. It never holds user content or keys.
@@ -34,6 +36,22 @@ class Refused(LedgerError):
 
 class Conflict(LedgerError):
     """Well-formed and allowed, but something else already stands in that place."""
+
+
+class AlreadyRecorded(Conflict):
+    """Other bytes stand under this record id, at `leaf_index`."""
+
+    def __init__(self, message: str, leaf_index: int) -> None:
+        super().__init__(message)
+        self.leaf_index = leaf_index
+
+
+class StaleNumber(Conflict):
+    """The interaction number is not the next one of the fork, which is `expected`."""
+
+    def __init__(self, message: str, expected: int) -> None:
+        super().__init__(message)
+        self.expected = expected
 
 
 class NotFound(LedgerError):

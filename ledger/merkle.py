@@ -92,9 +92,7 @@ class Frontier:
             raise Malformed(f"frontier of size {size}: expected {expected} roots, {len(self._roots)} came")
         for root in self._roots:
             if len(root) != HASH_SIZE:
-                raise Malformed(
-                    f"frontier of size {size}: expected {HASH_SIZE} bytes a root, {len(root)} came"
-                )
+                raise Malformed(f"frontier of size {size}: expected {HASH_SIZE} bytes a root, {len(root)} came")
 
     @classmethod
     def at(cls, size: int, read: HashReader) -> "Frontier":

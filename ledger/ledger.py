@@ -1,0 +1,167 @@
+"""The ledger as a library: append, read, follow, prove. Everything else is built on these verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ledger import checkpoint as checkpoints
+from ledger import merkle, note, receipt
+from ledger.checkpoint import Checkpoint
+from ledger.entry import Entry, SignedControl, decode_entry
+from ledger.errors import NotFound, Refused
+from ledger.receipt import Receipt
+from ledger.record import SignedRecord
+from ledger.sequencer import sequence_control, sequence_record
+from ledger.store import Head, StoredEntry
+from ledger.store.sqlite import SqliteStore
+
+MAXIMUM_DELAY = 10_000_000  # microseconds from append to a checkpoint that covers it
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """An entry, its place, and the path from its leaf to the root of a signed checkpoint."""
+
+    leaf_index: int
+    entry: bytes
+    proof: list[bytes]
+    checkpoint: bytes
+
+
+class Ledger:
+    """One log over one store. Safe to use from several threads and, on one file, from several processes.
+
+    `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only.
+    """
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        log_key: note.Ed25519Signer,
+        receipt_key: note.Ed25519Signer,
+        now: Callable[[], int],
+    ) -> None:
+        if receipt_key.name != receipt.key_name(log_key.name):
+            raise Refused(f"receipt key: expected the name {receipt.key_name(log_key.name)}")
+        kept = store.keep_setting("log-vkey", log_key.vkey)
+        if kept != log_key.vkey:
+            raise Refused("log key: this ledger file belongs to another log key")
+        self.store = store
+        self.origin = log_key.name
+        self.log_key = log_key
+        self._receipt_key = receipt_key
+        self._now = now
+
+    @property
+    def log_vkey(self) -> str:
+        """The log's public key, to be pinned by whoever checks it."""
+        return self.log_key.vkey
+
+    @property
+    def receipt_vkey(self) -> str:
+        return self._receipt_key.vkey
+
+    def create_fork(self, control: SignedControl) -> bytes:
+        """Append a fork's first entry. Returns the signed receipt; the same bytes again return the same one."""
+        return self.receipt_of(sequence_control(self.store, self.origin, control, self._now()))
+
+    def append(self, record: SignedRecord) -> bytes:
+        """Append a record. Returns the signed receipt, once the record is durable.
+
+        Raises what `ledger.sequencer.sequence_record` raises. Nothing is written when it raises.
+        """
+        return self.receipt_of(sequence_record(self.store, self.origin, record, self._now()))
+
+    def receipt_of(self, stored: StoredEntry) -> bytes:
+        """The receipt of a stored entry: always the same bytes."""
+        promise = Receipt(
+            origin=self.origin,
+            fork_id=stored.fork_id,
+            version=stored.version,
+            leaf_index=stored.leaf_index,
+            entry_hash=merkle.leaf_hash(stored.data),
+            accepted_at=stored.accepted_at,
+            due_by=stored.accepted_at + MAXIMUM_DELAY,
+        )
+        return receipt.sign(promise, self._receipt_key)
+
+    def open_receipt(self, signed: bytes) -> Receipt:
+        return receipt.open_receipt(signed, self._receipt_key.verifier)
+
+    def size(self) -> int:
+        return self.store.size()
+
+    def head(self, fork_id: str) -> Head:
+        found = self.store.head(fork_id)
+        if found is None:
+            raise NotFound(f"fork {fork_id}: not in this ledger")
+        return found
+
+    def entry_at(self, leaf_index: int) -> StoredEntry:
+        found = self.store.entries(leaf_index, 1) if leaf_index >= 0 else []
+        if not found:
+            raise NotFound(f"leaf {leaf_index}: the log has {self.size()} entries")
+        return found[0]
+
+    def record(self, fork_id: str, record_id: bytes) -> StoredEntry | None:
+        return self.store.record(fork_id, record_id)
+
+    def payloads(self, leaf_index: int) -> dict[int, bytes]:
+        return self.store.payloads(leaf_index)
+
+    def read(self, fork_id: str, after: int = 0) -> Iterator[tuple[StoredEntry, Entry]]:
+        """A fork's entries with a version above `after`, in order, as stored and decoded."""
+        while page := self.store.fork_entries(fork_id, after, _PAGE):
+            for stored in page:
+                yield stored, decode_entry(stored.data)
+            after = page[-1].version
+
+    def follow(self, first: int, wait: Callable[[], bool]) -> Iterator[StoredEntry]:
+        """All entries from leaf `first` on, in log order, and then those that come.
+
+        When all are read, `wait` is called: it returns when it is worth looking again, False to end.
+        """
+        while True:
+            page = self.store.entries(first, _PAGE)
+            yield from page
+            first += len(page)
+            if not page and not wait():
+                return
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint; raises NotFound before the first."""
+        signed = self.store.checkpoint()
+        if signed is None:
+            raise NotFound("checkpoint: none has been published yet")
+        return signed
+
+    def _opened(self) -> tuple[bytes, Checkpoint]:
+        signed = self.checkpoint()
+        return signed, checkpoints.open_checkpoint(signed, self.origin, [self.log_key.verifier])
+
+    def prove(self, leaf_index: int) -> Inclusion:
+        """An entry with its inclusion proof under the newest checkpoint; NotFound when that does not cover it."""
+        signed, checkpoint = self._opened()
+        if not 0 <= leaf_index < checkpoint.size:
+            raise NotFound(f"leaf {leaf_index}: the newest checkpoint covers {checkpoint.size} entries")
+        proof = merkle.prove_inclusion(leaf_index, checkpoint.size, self.store.hashes)
+        return Inclusion(leaf_index, self.entry_at(leaf_index).data, proof, signed)
+
+    def prove_growth(self, old_size: int) -> tuple[list[bytes], bytes]:
+        """A consistency proof from `old_size` to the newest checkpoint, and that checkpoint."""
+        signed, checkpoint = self._opened()
+        if not 0 <= old_size <= checkpoint.size:
+            raise NotFound(f"size {old_size}: the newest checkpoint covers {checkpoint.size} entries")
+        return merkle.prove_consistency(old_size, checkpoint.size, self.store.hashes), signed
+
+
+def check_inclusion(inclusion: Inclusion, origin: str, verifier: note.Verifier) -> Checkpoint:
+    """What `Ledger.prove` says, checked without the ledger. Raises BadSignature, BadProof or Malformed."""
+    # 1. The checkpoint is signed by the log.
+    checkpoint = checkpoints.open_checkpoint(inclusion.checkpoint, origin, [verifier])
+    # 2. The path leads from the entry's own bytes to the signed root.
+    leaf = merkle.leaf_hash(inclusion.entry)
+    merkle.check_inclusion(inclusion.leaf_index, checkpoint.size, leaf, inclusion.proof, checkpoint.root)
+    return checkpoint

@@ -1,0 +1,107 @@
+"""Gives a submission its place: version, previous hash and leaf index, in the store's own transaction.
+
+One synchronous function for each kind of submission; concurrent callers queue on the store's write lock.
+"""
+
+from __future__ import annotations
+
+from ledger.entry import (
+    FORK_CREATED,
+    NO_ENTRY,
+    RESERVED_TOPICS,
+    USER_TRAINING_RECORD,
+    Entry,
+    SignedControl,
+    admit_fork_created,
+    decode_entry,
+    decode_fork_created,
+    encode_entry,
+)
+from ledger.errors import AlreadyRecorded, Conflict, NotFound, Refused, StaleNumber
+from ledger.merkle import leaf_hash
+from ledger.record import SignedRecord, admit
+from ledger.rights import check_fork_created, check_signer, rights_from
+from ledger.store import NewEntry, StoredEntry
+from ledger.store.sqlite import SqliteStore, Write
+
+
+def sequence_control(store: SqliteStore, origin: str, control: SignedControl, now: int) -> StoredEntry:
+    """Append a control event. Today that is `fork-created`; the same bytes again get the first entry back."""
+    if control.topic in RESERVED_TOPICS:
+        raise Refused(f"topic {control.topic}: specified, but not taken by this version")
+    if control.topic != FORK_CREATED:
+        raise Refused(f"topic: expected {FORK_CREATED}, got another")
+    created = admit_fork_created(control.body)
+    check_fork_created(origin, created.fork_id, control.body, control.signatures)
+    with store.write() as write:
+        if write.head(created.fork_id) is not None:
+            first = write.entry(created.fork_id, 1)
+            if decode_entry(first.data).body != control.body:
+                raise Conflict(f"fork {created.fork_id}: exists already, created by another body")
+            return first
+        entry = Entry(origin, created.fork_id, 1, NO_ENTRY, FORK_CREATED, control.body, control.signatures, authority=1)
+        return _add(write, entry, 0, None, {}, now)
+
+
+def sequence_record(store: SqliteStore, origin: str, record: SignedRecord, now: int) -> StoredEntry:
+    """Append a record. Idempotent by (fork, record id).
+
+    Raises AlreadyRecorded (other bytes under this record id), StaleNumber (the interaction number is not the
+    next), Refused or Malformed (the door), BadSignature (not the owner's), NotFound (no such fork).
+    """
+    body = admit(record)
+    # A fork's first entry never changes, so all that depends on it alone is checked before the write lock.
+    first = store.fork_entries(body.fork_id, after=0, limit=1)
+    if not first:
+        raise NotFound(f"fork {body.fork_id}: not in this ledger")
+    created = decode_fork_created(decode_entry(first[0].data).body)
+    check_signer(rights_from(created), origin, USER_TRAINING_RECORD, record.body, record.signatures)
+    for name in ("layout_digest", "recipe_digest"):
+        if getattr(body, name) != getattr(created, name):
+            raise Refused(f"{name}: expected the one that the fork was created with")
+    if body.update_dimension != created.dimension:
+        raise Refused(f"update_dimension: expected {created.dimension}, got {body.update_dimension}")
+    with store.write() as write:
+        known = write.record(body.fork_id, body.record_id)
+        if known is not None:
+            if decode_entry(known.data).body != record.body:
+                raise AlreadyRecorded(f"record {body.record_id.hex()}: recorded with other bytes", known.leaf_index)
+            return known
+        head = write.head(body.fork_id)
+        if head is None:
+            raise NotFound(f"fork {body.fork_id}: no head beside its entries; run an audit")
+        if body.interaction_number != head.interactions + 1:
+            raise StaleNumber(
+                f"interaction_number: expected {head.interactions + 1}, got {body.interaction_number}",
+                head.interactions + 1,
+            )
+        entry = Entry(
+            origin,
+            body.fork_id,
+            head.version + 1,
+            head.entry_hash,
+            USER_TRAINING_RECORD,
+            record.body,
+            record.signatures,
+            authority=1,
+        )
+        return _add(write, entry, body.interaction_number, body.record_id, dict(record.payloads), now)
+
+
+def _add(
+    write: Write, entry: Entry, interactions: int, record_id: bytes | None, payloads: dict[int, bytes], now: int
+) -> StoredEntry:
+    data = encode_entry(entry)
+    new = NewEntry(
+        fork_id=entry.fork_id,
+        version=entry.version,
+        topic=entry.topic,
+        data=data,
+        entry_hash=leaf_hash(data),
+        interactions=interactions,
+        record_id=record_id,
+        accepted_at=now,
+        payloads=payloads,
+    )
+    leaf_index = write.add(new)
+    return StoredEntry(leaf_index, entry.fork_id, entry.version, entry.topic, data, record_id, now)

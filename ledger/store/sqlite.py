@@ -1,0 +1,383 @@
+"""The store on SQLite, on eventsourcing's recorder with a table, a mapper and a transaction of our own.
+
+What differs from `eventsourcing.sqlite` and why (measured, docs/architecture.md "Store"):
+
+* `notification_id INTEGER PRIMARY KEY` is explicit: VACUUM may renumber an implicit rowid.
+* A writer begins with BEGIN IMMEDIATE: a deferred one that reads and then inserts fails in a second process in a
+  way that no busy timeout cures.
+* `synchronous=FULL` and `secure_delete` are set, not assumed.
+* State is the exact entry bytes under a fixed topic: no JSON, no class paths.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
+from eventsourcing.sqlite import (
+    SQLiteApplicationRecorder,
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteDatastore,
+)
+
+from ledger import merkle
+from ledger.errors import Conflict, Malformed, NotFound
+from ledger.store import Head, NewEntry, StoredEntry
+
+SCHEMA = 1
+_COLUMNS = "notification_id, originator_id, originator_version, topic, state, record_id, accepted_at"
+
+
+class _Connection(SQLiteConnection):
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        cursor = self.cursor()
+        cursor.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
+        try:
+            with cursor:
+                yield cursor
+        except BaseException as error:
+            self.rollback()
+            if isinstance(error, sqlite3.IntegrityError):
+                raise IntegrityError(error) from error
+            raise
+        if commit:
+            self.commit()
+        else:
+            self.rollback()
+
+
+class _Pool(SQLiteConnectionPool):
+    def _create_connection(self) -> SQLiteConnection:
+        plain = super()._create_connection()
+        connection = plain.cursor().sqlite_cursor.connection
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")
+        return _Connection(sqlite_conn=connection, max_age=self.max_age)
+
+
+class Datastore(SQLiteDatastore):
+    """A pool whose connections commit durably and write one at a time, across threads and processes."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__(database)
+        self.pool = _Pool(db_name=database, lock_timeout=30, pool_size=4, max_overflow=28, pool_timeout=30.0)
+
+
+class Recorder(SQLiteApplicationRecorder):
+    """eventsourcing's recorder over our table. Passes the library's own recorder tests."""
+
+    def __init__(self, datastore: SQLiteDatastore, events_table_name: str = "entries") -> None:
+        super().__init__(datastore, events_table_name)
+        self.insert_events_statement = f"INSERT INTO {events_table_name} ({_COLUMNS}) VALUES (?,?,?,?,?,?,?)"
+        self.select_max_notification_id_statement = f"SELECT MAX(notification_id) FROM {events_table_name}"
+
+    def construct_create_table_statements(self) -> list[str]:
+        return [
+            f"""CREATE TABLE IF NOT EXISTS {self.events_table_name} (
+                notification_id INTEGER PRIMARY KEY,
+                originator_id TEXT NOT NULL,
+                originator_version INTEGER NOT NULL,
+                topic TEXT NOT NULL,
+                state BLOB NOT NULL,
+                record_id BLOB,
+                accepted_at INTEGER NOT NULL,
+                UNIQUE (originator_id, originator_version),
+                UNIQUE (originator_id, record_id))""",
+            "CREATE TABLE IF NOT EXISTS hashes (stored_index INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
+        ]
+
+    def _insert_events(self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **extra: Any) -> Sequence[int]:
+        """Insert events at the next notification ids, and the node hashes that their leaves complete.
+
+        `accepted_at` and `record_ids` (one for each event, or None) may come as keywords.
+        """
+        size = self._max_notification_id(c) or 0
+        frontier = merkle.Frontier.at(size, lambda indices: read_hashes(c, indices))
+        record_ids: Sequence[bytes | None] = extra.get("record_ids") or [None] * len(stored_events)
+        for event, record_id in zip(stored_events, record_ids, strict=True):
+            leaf, size = size, size + 1
+            row = (
+                size, _hex(event.originator_id), event.originator_version, event.topic, event.state,
+                record_id, extra.get("accepted_at", 0),
+            )  # fmt: skip
+            c.execute(self.insert_events_statement, row)
+            first = merkle.stored_hash_index(0, leaf)
+            hashes = frontier.append(merkle.leaf_hash(event.state))
+            c.executemany("INSERT INTO hashes VALUES (?,?)", list(enumerate(hashes, first)))
+        return list(range(size - len(stored_events) + 1, size + 1))
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        first = 0 if start is None else start if inclusive_of_start else start + 1
+        statement = f"SELECT {_COLUMNS} FROM {self.events_table_name} WHERE notification_id >= ?"
+        params: list[int | str] = [first]
+        if stop is not None:
+            statement += " AND notification_id <= ?"
+            params.append(stop)
+        if topics:
+            statement += f" AND topic IN ({','.join('?' * len(topics))})"
+            params.extend(topics)
+        with self.datastore.transaction(commit=False) as c:
+            c.execute(f"{statement} ORDER BY notification_id LIMIT ?", [*params, limit])
+            return [
+                Notification(
+                    originator_id=self.convert_originator_id(row["originator_id"]),
+                    originator_version=row["originator_version"],
+                    topic=row["topic"],
+                    state=row["state"],
+                    id=row["notification_id"],
+                )
+                for row in c.fetchall()
+            ]
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        return super().select_events(originator_id, gt=gt, lte=lte, desc=desc, limit=limit)
+
+
+class Write:
+    """One open append transaction: reads see what the transaction will commit on top of."""
+
+    def __init__(self, recorder: Recorder, cursor: SQLiteCursor) -> None:
+        self._recorder = recorder
+        self._cursor = cursor
+
+    def head(self, fork_id: str) -> Head | None:
+        self._cursor.execute("SELECT version, head, interactions FROM heads WHERE fork_id=?", [fork_id])
+        row = self._cursor.fetchone()
+        return Head(row[0], row[1], row[2]) if row else None
+
+    def entry(self, fork_id: str, version: int) -> StoredEntry:
+        found = _entries(self._cursor, "originator_id=? AND originator_version=?", [UUID(fork_id).hex, version], 1)
+        if not found:
+            raise NotFound(f"fork {fork_id}: no entry of version {version}")
+        return found[0]
+
+    def record(self, fork_id: str, record_id: bytes) -> StoredEntry | None:
+        found = _entries(self._cursor, "originator_id=? AND record_id=?", [UUID(fork_id).hex, record_id], 1)
+        return found[0] if found else None
+
+    def payloads(self, leaf_index: int) -> dict[int, bytes]:
+        return _payloads(self._cursor, leaf_index)
+
+    def add(self, new: NewEntry) -> int:
+        """Add an entry, its payloads and its fork's new head. Returns the leaf index."""
+        event = StoredEvent(UUID(new.fork_id), new.version, new.topic, new.data)
+        (notification_id,) = self._recorder._insert_events(
+            self._cursor, [event], record_ids=[new.record_id], accepted_at=new.accepted_at
+        )
+        leaf = notification_id - 1
+        rows = [(leaf, kind, payload) for kind, payload in sorted(new.payloads.items())]
+        self._cursor.executemany("INSERT INTO payloads VALUES (?,?,?)", rows)
+        self._cursor.execute(
+            "INSERT INTO heads VALUES (?,?,?,?) ON CONFLICT (fork_id) DO UPDATE SET "
+            "version=excluded.version, head=excluded.head, interactions=excluded.interactions",
+            (new.fork_id, new.version, new.entry_hash, new.interactions),
+        )
+        return leaf
+
+
+class SqliteStore:
+    """A ledger in one SQLite file. `open_store` and `open_read_only` make one."""
+
+    def __init__(self, datastore: Datastore) -> None:
+        self._datastore = datastore
+        self.recorder = Recorder(datastore)
+
+    def close(self) -> None:
+        self._datastore.close()
+
+    @contextmanager
+    def write(self) -> Iterator[Write]:
+        """One append transaction. Everything is durable when the block is left, or nothing happened.
+
+        Raises Conflict when another writer took the same place.
+        """
+        try:
+            with self._datastore.transaction(commit=True) as cursor:
+                yield Write(self.recorder, cursor)
+        except IntegrityError as error:
+            raise Conflict("append: another writer took this place") from error
+
+    @contextmanager
+    def _read(self) -> Iterator[SQLiteCursor]:
+        with self._datastore.transaction(commit=False) as cursor:
+            yield cursor
+
+    def size(self) -> int:
+        """Entries in the log."""
+        return self.recorder.max_notification_id() or 0
+
+    def entries(self, first: int, limit: int) -> list[StoredEntry]:
+        """Entries from leaf index `first` on, in log order."""
+        with self._read() as cursor:
+            return _entries(cursor, "notification_id>?", [first], limit)
+
+    def fork_entries(self, fork_id: str, after: int, limit: int) -> list[StoredEntry]:
+        """Entries of a fork with a version above `after`, in order."""
+        with self._read() as cursor:
+            return _entries(cursor, "originator_id=? AND originator_version>?", [UUID(fork_id).hex, after], limit)
+
+    def record(self, fork_id: str, record_id: bytes) -> StoredEntry | None:
+        with self._read() as cursor:
+            return Write(self.recorder, cursor).record(fork_id, record_id)
+
+    def head(self, fork_id: str) -> Head | None:
+        with self._read() as cursor:
+            return Write(self.recorder, cursor).head(fork_id)
+
+    def heads(self) -> dict[str, Head]:
+        """Every fork's head as the store caches it; an audit compares it with the entries."""
+        with self._read() as cursor:
+            cursor.execute("SELECT fork_id, version, head, interactions FROM heads")
+            return {row[0]: Head(row[1], row[2], row[3]) for row in cursor.fetchall()}
+
+    def payloads(self, leaf_index: int) -> dict[int, bytes]:
+        """The payloads beside an entry, by kind."""
+        with self._read() as cursor:
+            return _payloads(cursor, leaf_index)
+
+    def payloads_of(self, first: int, last: int) -> dict[int, dict[int, bytes]]:
+        """Payloads by leaf index and kind, for leaf indices from `first` to `last`."""
+        with self._read() as cursor:
+            cursor.execute(
+                "SELECT leaf_index, kind, bytes FROM payloads WHERE leaf_index BETWEEN ? AND ?", [first, last]
+            )
+            found: dict[int, dict[int, bytes]] = {}
+            for leaf_index, kind, payload in cursor.fetchall():
+                found.setdefault(leaf_index, {})[kind] = payload
+            return found
+
+    def hashes(self, indices: Sequence[int]) -> list[bytes]:
+        """Node hashes by stored index: a `merkle.HashReader`."""
+        with self._read() as cursor:
+            return read_hashes(cursor, indices)
+
+    def checkpoint(self) -> bytes | None:
+        """The signed note of the largest published checkpoint."""
+        with self._read() as cursor:
+            cursor.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+            row = cursor.fetchone()
+            return bytes(row[0]) if row else None
+
+    def save_checkpoint(self, size: int, note: bytes, after: int | None) -> bool:
+        """Keep a checkpoint if the largest kept one still has size `after` (None: there is none)."""
+        with self._datastore.transaction(commit=True) as cursor:
+            cursor.execute("SELECT MAX(size) FROM checkpoints")
+            if cursor.fetchone()[0] != after:
+                return False
+            cursor.execute("INSERT INTO checkpoints VALUES (?,?)", [size, note])
+            return True
+
+    def setting(self, name: str) -> str | None:
+        with self._read() as cursor:
+            cursor.execute("SELECT value FROM settings WHERE name=?", [name])
+            row = cursor.fetchone()
+            return str(row[0]) if row else None
+
+    def keep_setting(self, name: str, value: str) -> str:
+        """Set `name` once; returns the value that stands, which is the first ever given."""
+        with self._datastore.transaction(commit=True) as cursor:
+            cursor.execute("INSERT OR IGNORE INTO settings VALUES (?,?)", [name, value])
+            cursor.execute("SELECT value FROM settings WHERE name=?", [name])
+            return str(cursor.fetchone()[0])
+
+
+def open_store(path: Path) -> SqliteStore:
+    """Open a ledger file, creating it and its tables when there is none."""
+    store = SqliteStore(Datastore(str(path)))
+    store.recorder.create_table()
+    with store._datastore.transaction(commit=True) as cursor:
+        cursor.execute(
+            "CREATE TABLE IF NOT EXISTS payloads (leaf_index INTEGER, kind INTEGER, bytes BLOB NOT NULL, "
+            "PRIMARY KEY (leaf_index, kind)) WITHOUT ROWID"
+        )
+        cursor.execute(
+            "CREATE TABLE IF NOT EXISTS heads (fork_id TEXT PRIMARY KEY, version INTEGER NOT NULL, "
+            "head BLOB NOT NULL, interactions INTEGER NOT NULL) WITHOUT ROWID"
+        )
+        cursor.execute("CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL)")
+        cursor.execute("CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+    _expect_schema(store.keep_setting("schema", str(SCHEMA)), path)
+    return store
+
+
+def open_read_only(path: Path) -> SqliteStore:
+    """Open an existing ledger file without changing it. Raises NotFound or Malformed when it is not one."""
+    if not path.is_file():
+        raise NotFound(f"ledger: no file at {path}")
+    # A stopped copy has no write-ahead log beside it; `immutable` then spares it the files that WAL would create.
+    frozen = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
+    store = SqliteStore(Datastore(f"{path.resolve().as_uri()}?mode=ro{frozen}"))
+    try:
+        found = store.setting("schema")
+    except sqlite3.DatabaseError as error:
+        raise Malformed(f"ledger: {path} is not a ledger file ({error})") from None
+    _expect_schema(found, path)
+    return store
+
+
+def _expect_schema(found: str | None, path: Path) -> None:
+    if found != str(SCHEMA):
+        raise Malformed(f"ledger: expected schema {SCHEMA} in {path}, found {found}")
+
+
+def _hex(originator_id: UUID | str) -> str:
+    return originator_id.hex if isinstance(originator_id, UUID) else originator_id
+
+
+def read_hashes(cursor: SQLiteCursor, indices: Sequence[int]) -> list[bytes]:
+    """Node hashes by stored index, in the order asked for; raises NotFound when one is missing."""
+    found: dict[int, bytes] = {}
+    for begin in range(0, len(indices), 500):
+        some = indices[begin : begin + 500]
+        marks = ",".join("?" * len(some))
+        cursor.execute(f"SELECT stored_index, hash FROM hashes WHERE stored_index IN ({marks})", list(some))
+        found.update((row[0], row[1]) for row in cursor.fetchall())
+    missing = [index for index in indices if index not in found]
+    if missing:
+        raise NotFound(f"hashes: no node hash at stored index {missing[0]}")
+    return [found[index] for index in indices]
+
+
+def _entries(cursor: SQLiteCursor, where: str, params: list[Any], limit: int) -> list[StoredEntry]:
+    cursor.execute(f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY notification_id LIMIT ?", [*params, limit])
+    return [
+        StoredEntry(
+            leaf_index=row[0] - 1,
+            fork_id=str(UUID(row[1])),
+            version=row[2],
+            topic=row[3],
+            data=row[4],
+            record_id=row[5],
+            accepted_at=row[6],
+        )
+        for row in cursor.fetchall()
+    ]
+
+
+def _payloads(cursor: SQLiteCursor, leaf_index: int) -> dict[int, bytes]:
+    cursor.execute("SELECT kind, bytes FROM payloads WHERE leaf_index=?", [leaf_index])
+    return {row[0]: row[1] for row in cursor.fetchall()}
