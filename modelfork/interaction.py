@@ -1,0 +1,75 @@
+"""What was said, by both, and the person's verdict: the plaintext of a record's input and output payloads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from modelfork.errors import Malformed
+from modelfork.wire.v1 import interaction_pb2 as wire
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One turn, or a verdict on an earlier one.
+
+    `messages` is what the model was shown, the last user message last; `answer` what it said to that. In a verdict
+    both are those of the interaction that `refers_to` names. `rating` is from -1 (bad) to 1 (good).
+    """
+
+    messages: tuple[Message, ...]
+    answer: str
+    correction: str = ""
+    rating: float | None = None
+    comment: str = ""
+    refers_to: bytes = b""
+    teaches: bool = True
+    finish_reason: str = "stop"
+
+    @property
+    def is_verdict(self) -> bool:
+        return bool(self.refers_to)
+
+
+def encode_input(interaction: Interaction) -> bytes:
+    return wire.InteractionInput(
+        messages=[wire.Message(role=said.role, content=said.content) for said in interaction.messages],
+        correction=interaction.correction,
+        comment=interaction.comment,
+        teaches=interaction.teaches,
+    ).SerializeToString(deterministic=True)
+
+
+def encode_output(interaction: Interaction) -> bytes:
+    return wire.InteractionOutput(answer=interaction.answer, finish_reason=interaction.finish_reason).SerializeToString(
+        deterministic=True
+    )
+
+
+def decode(given: bytes, answered: bytes, rating: float | None, refers_to: bytes) -> Interaction:
+    """Put an interaction together from its opened payloads; the verdict's rest comes from the particulars."""
+    said, out = wire.InteractionInput(), wire.InteractionOutput()
+    try:
+        said.ParseFromString(given)
+        out.ParseFromString(answered)
+    except DecodeError:
+        raise Malformed("interaction: the opened payloads do not parse as input and output") from None
+    return Interaction(
+        messages=tuple(Message(message.role, message.content) for message in said.messages),
+        answer=out.answer,
+        correction=said.correction,
+        rating=rating,
+        comment=said.comment,
+        refers_to=refers_to,
+        teaches=said.teaches,
+        finish_reason=out.finish_reason,
+    )
