@@ -9,25 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ledger import checkpoint, entry, keys, merkle, note, publish, receipt, record, rights, vault
+    from ledger.api import errors as api_errors
+    from ledger.api import service
+    from ledger.keystore import KeyStore
     from ledger.ledger import Ledger
     from ledger.store import StoredEntry
 
 __version__ = "0.1.0"
 
 _MODULES = {
-    "checkpoint", "entry", "keys", "merkle", "note", "publish", "receipt", "record", "rights", "vault",
-}  # fmt: skip
-_NAMES = {"Ledger": "ledger.ledger", "StoredEntry": "ledger.store"}
+    name: f"ledger.{name}"
+    for name in (
+        "checkpoint", "entry", "keys", "merkle", "note", "publish", "receipt", "record", "rights", "vault",
+    )
+} | {"api_errors": "ledger.api.errors", "service": "ledger.api.service"}  # fmt: skip
+_NAMES = {
+    "KeyStore": "ledger.keystore",
+    "Ledger": "ledger.ledger",
+    "StoredEntry": "ledger.store",
+}
 
 __all__ = [
-    "Ledger", "StoredEntry", "__version__", "checkpoint", "entry", "keys", "merkle", "note", "publish",
-    "receipt", "record", "rights", "vault",
+    "KeyStore", "Ledger", "StoredEntry", "__version__", "api_errors", "checkpoint", "entry", "keys", "merkle", "note", "publish",
+    "receipt", "record", "rights", "service", "vault",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f"ledger.{name}")
+        return import_module(_MODULES[name])
     if name in _NAMES:
         return getattr(import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'ledger' has no attribute {name!r}")

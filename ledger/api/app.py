@@ -1,0 +1,58 @@
+"""Puts the service together: the ledger's routes, error objects, limits, and a checkpoint every second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from ledger import __version__
+from ledger.api import log, records
+from ledger.api.errors import add_error_handlers
+from ledger.api.limits import BodyLimit
+from ledger.api.service import Service
+from ledger.publish import publish
+
+PUBLISH_EVERY = 1.0  # seconds
+
+_LOG = logging.getLogger("forkledger.publish")
+
+
+def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
+    """The ledger's part of the service. Other packages attach their routes to what this returns."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        publishing = asyncio.create_task(_publish_for_ever(service))
+        try:
+            yield
+        finally:
+            publishing.cancel()
+            await run_in_threadpool(publish, service.ledger)
+            on_close()
+
+    app = FastAPI(title="forkledger", version=__version__, lifespan=lifespan)
+    app.state.service = service
+    add_error_handlers(app)
+    app.add_middleware(BodyLimit)
+    app.include_router(records.router)
+    app.include_router(log.router)
+
+    @app.get("/healthz", tags=["operating"])
+    def healthz() -> dict[str, str]:
+        return {"status": "ok", "origin": service.ledger.origin}
+
+    return app
+
+
+async def _publish_for_ever(service: Service) -> None:
+    while True:
+        try:
+            await run_in_threadpool(publish, service.ledger)
+        except Exception as error:  # the next second tries again, and the error must be seen
+            _LOG.error("no checkpoint: %s: %s", type(error).__name__, error)
+        await asyncio.sleep(PUBLISH_EVERY)

@@ -1,0 +1,102 @@
+"""Self custody: finished, signed bytes arrive; the service never sees a key. And reading a fork's entries back."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from google.protobuf.message import DecodeError
+from starlette.concurrency import run_in_threadpool
+
+from ledger.api.service import Caller, Served, Service, expect_own_fork
+from ledger.entry import FORK_CREATED, SELF, SignedControl, admit_fork_created
+from ledger.errors import Malformed, Refused
+from ledger.keys import signature_from_wire
+from ledger.keystore import App
+from ledger.record import admit_body, decode_record
+from ledger.wire.v1 import entry_pb2 as wire
+
+router = APIRouter(prefix="/v1", tags=["records"])
+
+
+@router.post("/controls", status_code=201)
+async def create(request: Request, caller: Caller, service: Served) -> dict[str, Any]:
+    """Create a fork in self custody from a protobuf `SignedControl` with topic fork-created/v1."""
+    control = _control(await request.body())
+    return await run_in_threadpool(_create, service, caller, control)
+
+
+def _create(service: Service, caller: App, control: SignedControl) -> dict[str, Any]:
+    if control.topic == FORK_CREATED:
+        created = admit_fork_created(control.body)
+        if created.custody != SELF:
+            raise Refused("fork-created: over this route expected custody self; POST /v1/forks makes the others")
+        service.keystore.claim_fork(created.fork_id, caller.app_id)
+    return receipt_view(service, service.ledger.create_fork(control))
+
+
+@router.post("/records", status_code=201)
+async def append(request: Request, caller: Caller, service: Served) -> dict[str, Any]:
+    """Append a protobuf `SignedRecord`. 201 with the receipt once it is durable; the same bytes get it again."""
+    record = decode_record(await request.body())
+
+    def work() -> dict[str, Any]:
+        expect_own_fork(service, caller, admit_body(record.body).fork_id)
+        return receipt_view(service, service.ledger.append(record))
+
+    return await run_in_threadpool(work)
+
+
+@router.get("/forks/{fork_id}/entries")
+def entries(
+    fork_id: str,
+    caller: Caller,
+    service: Served,
+    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 100,
+) -> dict[str, Any]:
+    """A fork's entries with a version above `after`, with their payloads, all base64."""
+    expect_own_fork(service, caller, fork_id)
+    page = service.ledger.store.fork_entries(fork_id, after, limit)
+    return {
+        "fork_id": fork_id,
+        "entries": [
+            {
+                "version": stored.version,
+                "leaf_index": stored.leaf_index,
+                "topic": stored.topic,
+                "entry": _base64(stored.data),
+                "payloads": {
+                    str(kind): _base64(payload) for kind, payload in service.ledger.payloads(stored.leaf_index).items()
+                },
+            }
+            for stored in page
+        ],
+    }
+
+
+def receipt_view(service: Service, signed: bytes) -> dict[str, Any]:
+    """A receipt as JSON: the signed note, and what it says."""
+    receipt = service.ledger.open_receipt(signed)
+    return {
+        "fork_id": receipt.fork_id,
+        "version": receipt.version,
+        "leaf_index": receipt.leaf_index,
+        "entry_hash": receipt.entry_hash.hex(),
+        "receipt": signed.decode(),
+    }
+
+
+def _control(data: bytes) -> SignedControl:
+    message = wire.SignedControl()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise Malformed(f"signed control: {len(data)} bytes do not parse as SignedControl") from None
+    signatures = tuple(signature_from_wire(signature) for signature in message.signatures)
+    return SignedControl(message.topic, message.body, signatures)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,52 @@
+"""What the routes work with, put together once by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.exceptions import HTTPException
+
+from ledger.errors import NotFound
+from ledger.keys import check_fork_id
+from ledger.keystore import App, KeyStore
+from ledger.ledger import Ledger
+from ledger.vault import ServiceKey
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """`now` gives microseconds since 1970-01-01 UTC, `random(n)` n unpredictable bytes."""
+
+    ledger: Ledger
+    keystore: KeyStore
+    service_key: ServiceKey
+    now: Callable[[], int]
+    random: Callable[[int], bytes]
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def caller_of(request: Request) -> App:
+    """The app whose API key came as `Authorization: Bearer fl_...`."""
+    scheme, _, api_key = request.headers.get("authorization", "").partition(" ")
+    app = service_of(request).keystore.app_of_key(api_key.strip()) if scheme.lower() == "bearer" else None
+    if app is None:
+        raise HTTPException(401, "expected the API key of an app as bearer token", {"www-authenticate": "Bearer"})
+    return app
+
+
+def expect_own_fork(service: Service, caller: App, fork_id: str) -> str:
+    """Raise NotFound unless the fork belongs to the caller: another app's fork looks like none at all."""
+    if service.keystore.app_of_fork(check_fork_id(fork_id)) != caller.app_id:
+        raise NotFound(f"fork {fork_id}: not found")
+    return fork_id
+
+
+Caller = Annotated[App, Depends(caller_of)]
+Served = Annotated[Service, Depends(service_of)]

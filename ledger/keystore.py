@@ -1,0 +1,165 @@
+"""What the service keeps about apps and forks and must never be public: a file of its own beside the ledger.
+
+    apps    who may call: the SHA-256 of an API key, never the key
+    forks   which app a fork belongs to; in service custody also its signing key and root, sealed by the service key
+    salts   one a record: destroy it and the record's payloads are noise
+
+It is mutable, and it is not part of the ledger: leave it out of archived backups, so that an erased salt is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ledger.errors import Conflict, NotFound, Refused
+from ledger.keys import SigningKey
+from ledger.vault import RecordKey, ServiceKey, record_key
+
+API_KEY_PREFIX = "fl_"
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    app_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForkKeys:
+    """The secrets of a fork in service custody."""
+
+    owner: SigningKey
+    root: bytes = field(repr=False)  # 32
+
+
+class KeyStore:
+    """Safe to use from several threads and processes. `random(n)` gives n unpredictable bytes."""
+
+    def __init__(self, path: Path, service_key: ServiceKey, random: Callable[[int], bytes]) -> None:
+        self._service_key = service_key
+        self._random = random
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        with self._write() as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS apps (app_id TEXT PRIMARY KEY, name TEXT NOT NULL, key_hash BLOB UNIQUE)"
+            )
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS forks (fork_id TEXT PRIMARY KEY, app_id TEXT NOT NULL, sealed BLOB)"
+            )
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS salts (fork_id TEXT, commitment BLOB, salt BLOB NOT NULL, "
+                "PRIMARY KEY (fork_id, commitment)) WITHOUT ROWID"
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _row(self, statement: str, *params: object) -> tuple[object, ...] | None:
+        with self._lock:
+            found: tuple[object, ...] | None = self._connection.execute(statement, params).fetchone()
+            return found
+
+    def add_app(self, name: str) -> tuple[App, str]:
+        """A new app and its API key, which is shown this once and stored only as a hash."""
+        if not name or len(name) > 100:
+            raise Refused("app name: expected 1 to 100 characters")
+        app = App(f"app-{self._random(8).hex()}", name)
+        api_key = API_KEY_PREFIX + self._random(32).hex()
+        with self._write() as connection:
+            connection.execute("INSERT INTO apps VALUES (?,?,?)", [app.app_id, app.name, _hash(api_key)])
+        return app, api_key
+
+    def remove_app(self, app_id: str) -> None:
+        """Its API key opens nothing any more; its forks stay."""
+        with self._write() as connection:
+            if not connection.execute("DELETE FROM apps WHERE app_id=?", [app_id]).rowcount:
+                raise NotFound(f"app {app_id}: not known")
+
+    def apps(self) -> list[App]:
+        with self._lock:
+            rows = self._connection.execute("SELECT app_id, name FROM apps ORDER BY name, app_id").fetchall()
+        return [App(*row) for row in rows]
+
+    def app_of_key(self, api_key: str) -> App | None:
+        """The app that an API key belongs to. The key has 256 random bits, so looking up its hash tells nothing."""
+        row = self._row("SELECT app_id, name FROM apps WHERE key_hash=?", _hash(api_key))
+        return App(str(row[0]), str(row[1])) if row else None
+
+    def make_fork_keys(self, fork_id: str, app_id: str) -> ForkKeys:
+        """Make and keep the secrets of a new fork in service custody. Durable before the fork is."""
+        keys = ForkKeys(SigningKey(self._random(32)), self._random(32))
+        sealed = self._service_key.seal(keys.owner.seed + keys.root, fork_id.encode(), self._random(24))
+        self._add_fork(fork_id, app_id, sealed)
+        return keys
+
+    def claim_fork(self, fork_id: str, app_id: str) -> None:
+        """Note that a fork in self custody belongs to an app; again is nothing new. Conflict if it is another's."""
+        if self.app_of_fork(fork_id) != app_id:
+            self._add_fork(fork_id, app_id, None)
+
+    def _add_fork(self, fork_id: str, app_id: str, sealed: bytes | None) -> None:
+        with self._write() as connection:
+            try:
+                connection.execute("INSERT INTO forks VALUES (?,?,?)", [fork_id, app_id, sealed])
+            except sqlite3.IntegrityError:
+                raise Conflict(f"fork {fork_id}: exists already") from None
+
+    def app_of_fork(self, fork_id: str) -> str | None:
+        row = self._row("SELECT app_id FROM forks WHERE fork_id=?", fork_id)
+        return str(row[0]) if row else None
+
+    def forks_of(self, app_id: str) -> list[str]:
+        with self._lock:
+            rows = self._connection.execute("SELECT fork_id FROM forks WHERE app_id=? ORDER BY rowid", [app_id])
+            return [str(row[0]) for row in rows]
+
+    def fork_keys(self, fork_id: str) -> ForkKeys:
+        """Raises NotFound for a fork that is not known or that is in self custody."""
+        row = self._row("SELECT sealed FROM forks WHERE fork_id=?", fork_id)
+        if row is None or not isinstance(row[0], bytes):
+            raise NotFound(f"fork {fork_id}: the service holds no key of it")
+        secret = self._service_key.open(row[0], fork_id.encode())
+        return ForkKeys(SigningKey(secret[:32]), secret[32:])
+
+    def keep_salt(self, fork_id: str, commitment: bytes, salt: bytes) -> None:
+        """Keep a record's salt, under the commitment to its key. Durable before the record is."""
+        with self._write() as connection:
+            connection.execute("INSERT INTO salts VALUES (?,?,?)", [fork_id, commitment, salt])
+
+    def salts(self, fork_id: str) -> dict[bytes, bytes]:
+        """All salts of a fork by key commitment."""
+        with self._lock:
+            rows = self._connection.execute("SELECT commitment, salt FROM salts WHERE fork_id=?", [fork_id])
+            return {bytes(row[0]): bytes(row[1]) for row in rows}
+
+    def record_key(self, fork_id: str, root: bytes, commitment: bytes, interaction_number: int) -> RecordKey:
+        """The key of a record, from the salt kept under its commitment. NotFound once the salt is destroyed."""
+        row = self._row("SELECT salt FROM salts WHERE fork_id=? AND commitment=?", fork_id, commitment)
+        if row is None or not isinstance(row[0], bytes):
+            raise NotFound(f"fork {fork_id} interaction {interaction_number}: the salt of its key is not kept here")
+        return record_key(root, row[0], interaction_number)
+
+
+def _hash(api_key: str) -> bytes:
+    return hashlib.sha256(b"forkledger/api-key/v1\0" + api_key.encode()).digest()

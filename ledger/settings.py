@@ -1,0 +1,21 @@
+"""Settings from the environment (prefix FORKLEDGER_). The only place of the package that reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Options of the command line win over these."""
+
+    model_config = SettingsConfigDict(env_prefix="FORKLEDGER_", extra="ignore")
+
+    data: Path = Field(Path("forkledger-data"), description="folder of the ledger and of the service's own records")
+    keys: Path = Field(Path("forkledger-keys"), description="folder of the operator's secret keys, outside `data`")
+    origin: str = Field("", description="the log's name when its keys are made; empty: forkledger.local/<random>")
+    state: Path = Field(
+        Path("~/.local/state/forkledger"), description="where `audit` keeps the last checkpoint of each log"
+    )
