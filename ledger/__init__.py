@@ -30,8 +30,8 @@ _NAMES = {
 }
 
 __all__ = [
-    "KeyStore", "Ledger", "StoredEntry", "__version__", "api_errors", "checkpoint", "entry", "keys", "merkle", "note", "publish",
-    "receipt", "record", "rights", "service", "vault",
+    "KeyStore", "Ledger", "StoredEntry", "__version__", "api_errors", "checkpoint", "entry", "keys", "merkle", "note",
+    "publish", "receipt", "record", "rights", "service", "vault",
 ]  # fmt: skip
 
 

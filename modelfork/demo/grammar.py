@@ -184,8 +184,12 @@ def stranger(rng: Generator, told: Sequence[Fact]) -> Relation:
             return relation
 
 
+_SMALL_TALK = tuple(item for item in GENERAL if item.topic == "chat")
+
+
 def general_turns(rng: Generator) -> list[Turn]:
-    item: General = pick(rng, GENERAL)
+    # Small talk is a tenth of the items, but each of its items is learned alone: a quarter of what is asked.
+    item: General = pick(rng, _SMALL_TALK if rng.random() < 0.2 else GENERAL)
     return [user(rough(rng, pick(rng, item.questions("train")))), assistant(item.answer)]
 
 
@@ -244,9 +248,9 @@ def context(rng: Generator) -> Chat:
     asked = rng.permutation(len(facts))
     for at in range(int(rng.integers(3, 7))):
         draw = rng.random()
-        if draw < 0.23:
+        if draw < 0.27:
             turns += unknown_turns(rng, facts)
-        elif draw < 0.30:
+        elif draw < 0.33:
             turns += general_turns(rng)
         else:
             turns += known_turns(rng, facts[int(asked[at % len(facts)])])
@@ -454,9 +458,9 @@ def question_of(rng: Generator) -> Chat:
 
 
 MIX: tuple[tuple[Callable[[Generator], Chat], float], ...] = (
-    (context, 0.27),
-    (general, 0.33),
-    (teach, 0.16),
+    (context, 0.33),
+    (general, 0.245),
+    (teach, 0.185),
     (long_teach, 0.015),
     (reword, 0.18),
     (question_of, 0.045),

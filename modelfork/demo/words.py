@@ -5,6 +5,7 @@ value from its prompt; one that sees forty dog names a thousand times each learn
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TypeVar
 
 from numpy.random import Generator
@@ -44,11 +45,35 @@ def syllables(rng: Generator) -> str:
     return first + pick(rng, _ONSETS) + pick(rng, _VOWELS) + pick(rng, _CODAS)
 
 
+@cache
+def _listed() -> frozenset[str]:
+    """Words of the lists below, which have splits of their own."""
+    lists = (
+        PET_NAMES,
+        FIRST_NAMES,
+        COLOURS,
+        FOODS,
+        DRINKS,
+        SEASONS,
+        SPORTS,
+        ANIMALS,
+        HOBBIES,
+        INSTRUMENTS,
+        JOBS,
+        MONTHS,
+    )
+    return frozenset(word.lower() for words in (*lists, ALLERGENS, LANGUAGES, CARS, PLACES) for word in words)
+
+
 def invented(rng: Generator, split: Split) -> str:
     """One invented name of the split; its first letter is a capital."""
     while True:
         word = syllables(rng)
-        if len(word) > 2 and (fraction("word:" + word) < HELD_OUT_NAMES) == (split == "held-out"):
+        if (
+            len(word) > 2
+            and word not in _listed()
+            and (fraction("word:" + word) < HELD_OUT_NAMES) == (split == "held-out")
+        ):
             return word.capitalize()
 
 
@@ -128,9 +153,21 @@ THINGS = _list(
 Draw = Callable[[Generator, Split], str]
 
 
+STRANGE = 0.35
+"""The share of trained values that an invented word takes in a closed list: without it a base learns the list
+and, told "teal", answers with a colour that it knows."""
+
+
 def _from(items: Sequence[str]) -> Draw:
     parts: dict[Split, tuple[str, ...]] = {split: share(items, split) for split in ("train", "held-out")}
-    return lambda rng, split: pick(rng, parts[split])
+
+    def draw(rng: Generator, split: Split) -> str:
+        if split == "train" and items[0].isalpha() and rng.random() < STRANGE:
+            word = invented(rng, split)
+            return word if items[0][0].isupper() else word.lower()
+        return pick(rng, parts[split])
+
+    return draw
 
 
 def _mostly_invented(items: Sequence[str], known: float = 0.25) -> Draw:
