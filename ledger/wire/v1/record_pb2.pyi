@@ -23,6 +23,7 @@ class UpdateEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UPDATE_ENCODING_SPARSE_SIGNS: _ClassVar[UpdateEncoding]
     UPDATE_ENCODING_INT4: _ClassVar[UpdateEncoding]
     UPDATE_ENCODING_INT8: _ClassVar[UpdateEncoding]
+    UPDATE_ENCODING_SIGN_SUMS: _ClassVar[UpdateEncoding]
 
 class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -46,6 +47,7 @@ UPDATE_ENCODING_SIGNS: UpdateEncoding
 UPDATE_ENCODING_SPARSE_SIGNS: UpdateEncoding
 UPDATE_ENCODING_INT4: UpdateEncoding
 UPDATE_ENCODING_INT8: UpdateEncoding
+UPDATE_ENCODING_SIGN_SUMS: UpdateEncoding
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_LIKED: Verdict
 VERDICT_DISLIKED: Verdict

@@ -1,0 +1,104 @@
+"""All that fixes how updates are made, beside the layout. Every record of a fork names the recipe by digest.
+
+Ratios are integers over 2^16, so that no float is hashed; the properties give them as floats, exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+from google.protobuf.message import DecodeError
+
+import ledger
+from ledger.wire.v1 import record_pb2
+from modelfork.errors import Malformed
+from modelfork.wire.v1 import fork_pb2 as wire
+
+ONE = 1 << 16  # a ratio of 1
+
+_DOMAIN = b"forkledger/recipe/v1\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The fields of `Recipe` in fork.proto, which says what each is."""
+
+    target_loss: int
+    eta: int
+    longest_step: int
+    rehearsed: int
+    rewordings: int
+    anchors: int
+    anchors_digest: bytes  # 32
+    contradiction_loss: int
+    contradiction_iterations: int
+    longest_row: int
+    rewording_prompt: str
+    own_words_weight: int
+    update_encoding: int
+
+    def __post_init__(self) -> None:
+        if len(self.anchors_digest) != 32:
+            raise Malformed(f"recipe: expected 32 bytes in anchors_digest, got {len(self.anchors_digest)}")
+        if not 0 <= self.longest_step < ledger.record.STEP_LIMIT:
+            raise Malformed(f"recipe: expected a longest step below 2^24, got {self.longest_step}")
+        if not self.update_encoding or self.update_encoding not in record_pb2.UpdateEncoding.values():
+            raise Malformed(f"recipe: update encoding {self.update_encoding} is not one of the known encodings")
+
+    @property
+    def target_loss_nats(self) -> float:
+        return self.target_loss / ONE
+
+    @property
+    def eta_ratio(self) -> float:
+        return self.eta / ONE
+
+    @property
+    def contradiction_loss_nats(self) -> float:
+        return self.contradiction_loss / ONE
+
+    @property
+    def own_words_ratio(self) -> float:
+        return self.own_words_weight / ONE
+
+
+def encode_recipe(recipe: Recipe) -> bytes:
+    return wire.Recipe(**asdict(recipe)).SerializeToString(deterministic=True)
+
+
+def decode_recipe(data: bytes) -> Recipe:
+    """Read a recipe; raise Malformed unless `data` is the one spelling of it that `encode_recipe` writes."""
+    message = wire.Recipe()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise Malformed(f"recipe: {len(data)} bytes do not parse as Recipe") from None
+    recipe = Recipe(**{name: getattr(message, name) for name in Recipe.__slots__})
+    if encode_recipe(recipe) != data:
+        raise Malformed("recipe: expected the deterministic serialisation of known fields, got another")
+    return recipe
+
+
+def recipe_digest(data: bytes) -> bytes:
+    """32 bytes that name a recipe: over its bytes as stored."""
+    return hashlib.sha256(_DOMAIN + data).digest()
+
+
+def default_recipe(anchors_digest: bytes) -> Recipe:
+    """What a new fork is created with, where nothing else is asked for."""
+    return Recipe(
+        target_loss=ONE // 20,
+        eta=ONE,
+        longest_step=1 << 18,
+        rehearsed=6,
+        rewordings=2,
+        anchors=4,
+        anchors_digest=anchors_digest,
+        contradiction_loss=2 * ONE,
+        contradiction_iterations=3,
+        longest_row=256,
+        rewording_prompt="",
+        own_words_weight=ONE // 4,
+        update_encoding=int(record_pb2.UPDATE_ENCODING_SIGNS),
+    )
