@@ -1,0 +1,255 @@
+"""The frozen base: any Llama-like Hugging Face folder, with its basis, layout and anchor rows, all checked by digest.
+
+`manifest.json` beside the model names every file and its SHA-256. Nothing is fetched, nothing derived again, no
+code from the folder runs, weights are safetensors only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as write_tensors
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from modelfork import basis as bases
+from modelfork.cores import Cores
+from modelfork.errors import Unsuited
+from modelfork.interaction import Message
+from modelfork.layout import Layout, Segment, decode_layout, encode_layout, layout_digest
+
+MANIFEST, BASIS, ANCHORS, LAYOUT = "manifest.json", "basis.safetensors", "anchors.jsonl", "layout.bin"
+FORMAT = "modelfork/base/v1"
+BASE_DOMAIN = b"modelfork/base/v1\x00"
+# All that transformers would read from the folder; a file of these that the manifest does not name is refused.
+READ = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """An example that keeps one of the base's own skills: the last message is the assistant's."""
+
+    kind: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Model, tokenizer and what hangs on them. One lock, held by the caller, around every use of `model`."""
+
+    model: Any  # a causal LM: float32, eval, frozen, its projections replaced by `Cored`
+    tokenizer: Any
+    cores: Cores
+    layout: Layout
+    layout_digest: bytes
+    anchors: tuple[Anchor, ...]
+    anchors_digest: bytes
+    context: int  # tokens that prompt and answer may have together
+    ends: frozenset[int]  # tokens that end a turn
+    end: int  # the one that an answer is taught to end with
+    pad: int
+    specials: tuple[str, ...]
+
+    def render(self, messages: Sequence[Message], prompt: bool) -> list[int]:
+        """Tokens of a chat through the model's own template; with `prompt`, the assistant's turn begun."""
+        chat = [{"role": message.role, "content": self._plain(message.content)} for message in messages]
+        made = self.tokenizer.apply_chat_template(chat, tokenize=True, add_generation_prompt=prompt, return_dict=False)
+        return [int(token) for token in made]
+
+    def tokens(self, text: str) -> list[int]:
+        """Tokens of bare text."""
+        return [int(token) for token in self.tokenizer.encode(self._plain(text), add_special_tokens=False)]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of tokens, special ones left out; half a character at the end becomes U+FFFD."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _plain(self, text: str) -> str:
+        """A marker of turns that somebody typed stays text: a space after its first character sees to that."""
+        for special in self.specials:
+            if special in text:
+                text = text.replace(special, special[0] + " " + special[1:])
+        return text
+
+
+def load_base(folder: Path) -> Base:
+    """Read and check a folder that `prepare_base` finished.
+
+    Raises Unsuited where a file is missing or not the one that the manifest names, where the folder holds a file of
+    the model that it does not name, or where the parts do not fit together.
+    """
+    # 1. Every file is the one that the manifest names, and none is beside it that would be read unchecked.
+    named = _manifest(folder)
+    for name, digest in named.items():
+        if _sha256(folder / name) != digest:
+            raise Unsuited(f"base: {name} is not the file that {MANIFEST} names")
+    for name in _present(folder):
+        if name not in named:
+            raise Unsuited(f"base: {name} would be read, and {MANIFEST} does not name it")
+    # 2. The layout belongs to this base and this basis.
+    layout_bytes = (folder / LAYOUT).read_bytes()
+    layout = decode_layout(layout_bytes)
+    if layout.base_digest != _base_digest(named) or layout.basis_digest != bytes.fromhex(named[BASIS]):
+        raise Unsuited(f"base: {LAYOUT} belongs to another base or basis")
+    # 3. Model and tokenizer fit each other.
+    model, tokenizer = _read_model(folder)
+    # 4. The cores fit the model.
+    try:
+        found: Mapping[str, Tensor] = read_tensors((folder / BASIS).read_bytes())
+    except SafetensorError:
+        raise Unsuited(f"base: {BASIS} is not a safetensors file") from None
+    cores = Cores(model, layout, found)
+    ends = _ends(model, tokenizer)
+    return Base(
+        model=model,
+        tokenizer=tokenizer,
+        cores=cores,
+        layout=layout,
+        layout_digest=layout_digest(layout_bytes),
+        anchors=_read_anchors(folder / ANCHORS),
+        anchors_digest=bytes.fromhex(named[ANCHORS]),
+        context=int(model.config.max_position_embeddings),
+        ends=ends,
+        end=int(tokenizer.eos_token_id) if tokenizer.eos_token_id is not None else min(ends),
+        pad=int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else min(ends),
+        specials=tuple(sorted(map(str, tokenizer.get_added_vocab()), key=len, reverse=True)),
+    )
+
+
+def prepare_base(folder: Path, rank: int) -> None:
+    """Write basis, layout and manifest beside a model; `anchors.jsonl` must be there (it may be empty).
+
+    Raises Unsuited where there is no usable model or no anchor file.
+    """
+    if not (folder / ANCHORS).is_file():
+        raise Unsuited(f"base: {ANCHORS} is missing; an empty file means no anchor rows")
+    model, _ = _read_model(folder)
+    found = bases.compute(model, rank)
+    basis = cast(bytes, write_tensors(found))
+    named = {name: _sha256(folder / name) for name in [*_present(folder), ANCHORS]}
+    segments = tuple(
+        Segment(name.removesuffix(".a"), rank, rank, 0) for name in found if name.endswith(".a")
+    )  # in the model's own order
+    layout = encode_layout(Layout(_base_digest(named), hashlib.sha256(basis).digest(), segments))
+    named |= {BASIS: hashlib.sha256(basis).hexdigest(), LAYOUT: hashlib.sha256(layout).hexdigest()}
+    (folder / BASIS).write_bytes(basis)
+    (folder / LAYOUT).write_bytes(layout)
+    written = {"format": FORMAT, "files": dict(sorted(named.items()))}
+    (folder / MANIFEST).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    """Name to SHA-256 in hex, every name a plain relative path."""
+    try:
+        read = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        named = {str(name): str(digest) for name, digest in read["files"].items()}
+        version = read["format"]
+    except FileNotFoundError:
+        raise Unsuited(f"base: no {MANIFEST} in the folder; prepare_base writes it") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise Unsuited(f"base: {MANIFEST} is not what its format says") from None
+    if version != FORMAT:
+        raise Unsuited(f"base: {MANIFEST} has another format, expected {FORMAT}")
+    missing = {BASIS, ANCHORS, LAYOUT, "config.json"} - named.keys()
+    if missing:
+        raise Unsuited(f"base: {MANIFEST} does not name {', '.join(sorted(missing))}")
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in named):
+        raise Unsuited(f"base: {MANIFEST} names a file outside its folder")
+    return named
+
+
+def _present(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for pattern in READ for path in folder.glob(pattern))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        raise Unsuited(f"base: {path.name} is missing or cannot be read") from None
+
+
+def _base_digest(named: Mapping[str, str]) -> bytes:
+    """SHA-256(domain || name 00 digest of each file of the model, names ascending)."""
+    whole = hashlib.sha256(BASE_DOMAIN)
+    for name in sorted(named.keys() - {BASIS, ANCHORS, LAYOUT}):
+        whole.update(name.encode() + b"\x00" + bytes.fromhex(named[name]))
+    return whole.digest()
+
+
+def _read_model(folder: Path) -> tuple[Any, Any]:
+    """Model in float32 on the CPU and its tokenizer, after the checks that need both."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise Unsuited(f"base: transformers cannot read the folder ({type(error).__name__})") from None
+    if not getattr(tokenizer, "chat_template", None):
+        raise Unsuited("base: the tokenizer has no chat template")
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise Unsuited(f"base: the tokenizer has {len(tokenizer)} tokens, the embedding {rows} rows")
+    if not _ends(model, tokenizer):
+        raise Unsuited("base: neither model nor tokenizer says which token ends a turn")
+    model.eval().requires_grad_(False)
+    return model, tokenizer
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end a turn, by any of the three places that may say so."""
+    said = (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id)
+    return frozenset(
+        int(one) for each in said for one in (each if isinstance(each, list) else [each]) if one is not None
+    )
+
+
+def _read_anchors(path: Path) -> tuple[Anchor, ...]:
+    """One JSON object a line: kind, and messages that end with the assistant's."""
+    anchors = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), 1):
+        if number == 1 and not line:
+            break  # an empty file
+        try:
+            row = json.loads(line)
+            messages = tuple(Message(str(said["role"]), str(said["content"])) for said in row["messages"])
+            anchor = Anchor(str(row["kind"]), messages)
+        except (ValueError, KeyError, TypeError):
+            raise Unsuited(f"base: {ANCHORS}, line {number} is not an anchor row") from None
+        if len(messages) < 2 or messages[-1].role != "assistant":
+            raise Unsuited(f"base: {ANCHORS}, line {number} does not end with an answer to something")
+        anchors.append(anchor)
+    return tuple(anchors)

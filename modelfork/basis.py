@@ -1,0 +1,33 @@
+"""The basis: for every adapted projection the frozen A and B that a core stands between.
+
+Computed once, stored, hashed and never derived again: a singular value decomposition differs between machines.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from modelfork.cores import projections
+from modelfork.errors import Unsuited
+
+ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def compute(model: nn.Module, rank: int) -> dict[str, Tensor]:
+    """`<name>.a` (rank, in) and `<name>.b` (out, rank) in float16 for each adapted projection.
+
+    W is about B A: A holds the right singular vectors, B the left ones times their singular values (LoRA-XS).
+    Raises Unsuited where the model has none of the projections or one is narrower than the rank.
+    """
+    found = projections(model, ADAPTED)
+    if not found:
+        raise Unsuited(f"basis: the model has none of the projections {', '.join(ADAPTED)}")
+    basis: dict[str, Tensor] = {}
+    for name, linear in found:
+        if min(linear.weight.shape) < rank:
+            raise Unsuited(f"basis: {name} is {tuple(linear.weight.shape)}, too narrow for rank {rank}")
+        left, values, right = torch.linalg.svd(linear.weight.detach().float(), full_matrices=False)
+        basis[name + ".a"] = right[:rank].contiguous().half()
+        basis[name + ".b"] = (left[:, :rank] * values[:rank]).contiguous().half()
+    return basis

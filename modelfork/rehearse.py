@@ -1,0 +1,79 @@
+"""The rehearsal memory of one fork: which earlier interactions a step learns again.
+
+Rebuilt from the ledger by remembering the interactions in their order; nothing else is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from numpy.random import default_rng
+
+from modelfork.interaction import Interaction, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a question should be answered with, and the record that says so."""
+
+    record_id: bytes
+    messages: tuple[Message, ...]  # what the model was shown, the question last
+    answer: str
+
+
+def question(messages: Sequence[Message]) -> str:
+    """The last thing that the user said."""
+    return next((message.content for message in reversed(messages) if message.role == "user"), "")
+
+
+def same(text: str) -> str:
+    """Equal for questions that differ in case, spaces and punctuation only."""
+    kept = "".join(sign if sign.isalnum() else " " for sign in text.casefold())
+    return " ".join(kept.split())
+
+
+class Memory:
+    """What is to be rehearsed, oldest first. The latest word on a question is the only one kept."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Rehearsal] = {}  # by question
+        self._judged: dict[bytes, str] = {}  # record of the judged answer -> its question
+        self.reworded: dict[str, tuple[str, ...]] = {}  # text -> its rewordings: a cache of what the text alone decides
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def remember(self, record_id: bytes, interaction: Interaction) -> None:
+        """Take in a recorded interaction: a correction or a liked answer is kept, a disliked one is dropped."""
+        if not interaction.teaches or not interaction.is_verdict:
+            return
+        asked = same(question(interaction.messages))
+        earlier = self._judged.get(interaction.refers_to)
+        rating = interaction.rating or 0.0
+        if interaction.correction:
+            answer = interaction.correction
+        elif rating > 0:
+            answer = interaction.answer
+        elif rating < 0:
+            for name in {asked, earlier}:
+                if name is not None and name in self._kept and self._kept[name].answer == interaction.answer:
+                    del self._kept[name]
+            return
+        else:
+            return
+        for name in (asked, earlier):
+            if name is not None:
+                self._kept.pop(name, None)
+        self._judged[interaction.refers_to] = asked
+        self._kept[asked] = Rehearsal(record_id, interaction.messages, answer)
+
+    def without(self, asked: str) -> list[Rehearsal]:
+        """All that is kept about other questions, oldest first."""
+        return [kept for name, kept in self._kept.items() if name != same(asked)]
+
+    def choose(self, count: int, seed: int, asked: str = "") -> list[Rehearsal]:
+        """At most `count` of them, none of the same question, drawn by the seed."""
+        there = self.without(asked)
+        picked = default_rng(seed).permutation(len(there))[:count]
+        return [there[int(at)] for at in sorted(picked)]

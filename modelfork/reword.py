@@ -1,0 +1,40 @@
+"""Other words for what a person asked, so that a fork learns an answer and not one string.
+
+From the base itself, asked by the recipe's prompt: nothing here knows a language or a grammar. A pure function of
+base, prompt, text and count: all samples of one text are one batch of a fixed shape, so they never depend on what
+else is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from modelfork.base import Base
+from modelfork.errors import TooLong
+from modelfork.generate import generate_batch
+from modelfork.interaction import Message
+
+TEMPERATURE = 0.9
+LONGEST = 40  # tokens
+
+
+def normal(text: str) -> str:
+    """A text without case, punctuation at its ends, and doubled spaces: equal for what reads equal."""
+    return " ".join(text.casefold().split()).strip(" .,;:!?¿¡…\"'")
+
+
+def rewordings(base: Base, text: str, count: int, seed: int, prompt: str) -> list[str]:
+    """At most `count` rewordings of the text, without duplicates and without the text itself."""
+    if count < 1 or not text.strip():
+        return []
+    asked = base.render([Message("user", prompt + text)], prompt=True)
+    drawn = int.from_bytes(hashlib.sha256(seed.to_bytes(8, "big", signed=False) + text.encode()).digest()[:7], "big")
+    try:
+        made = generate_batch(base, None, [asked] * count, LONGEST, temperature=TEMPERATURE, seed=drawn)
+    except TooLong:
+        return []
+    kept: dict[str, str] = {}
+    for one in made:
+        if normal(one) and normal(one) != normal(text):
+            kept.setdefault(normal(one), one)
+    return list(kept.values())
