@@ -24,7 +24,7 @@ BROKEN = "\ufffd"  # what decoding makes of half a character
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Temperature 0 is greedy. `seed` alone fixes what is drawn. A `stop` string ends an answer and is no part of it."""
+    """Temperature 0 is greedy. `seed` alone fixes what is drawn. A `stop` string ends an answer, no part of it."""
 
     temperature: float = 0.0
     top_p: float = 1.0

@@ -1,0 +1,72 @@
+"""A base small enough for tests: two random layers, a tokenizer of bytes, a chat template, eight anchor rows."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+RANK = 4
+TEMPLATE = (
+    "{%- for message in messages -%}{{- '<|' + message['role'] + '|>' + message['content'] + '<|end|>' -}}"
+    "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
+)
+
+
+def make_tiny_model(folder: Path) -> None:
+    """Weights, config, tokenizer and anchor rows; `prepare_base` has not run."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: at for at, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|end|>",
+        pad_token="<|pad|>",
+        chat_template=TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    ).save_pretrained(folder, save_jinja_files=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        config = LlamaConfig(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,  # fewer heads for keys than for queries, as larger models have
+            max_position_embeddings=256,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.token_to_id("<|end|>"),
+            pad_token_id=tokenizer.token_to_id("<|pad|>"),
+            initializer_range=0.2,
+        )
+        LlamaForCausalLM(config).save_pretrained(folder)
+    rows = [
+        {
+            "kind": "general",
+            "messages": [
+                {"role": "user", "content": f"What is {n} and {n}?"},
+                {"role": "assistant", "content": f"{2 * n}."},
+            ],
+        }
+        for n in range(8)
+    ]
+    (folder / "anchors.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prepared base. Read it; to change it, copy it first."""
+    from modelfork.base import prepare_base
+
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    folder.mkdir()
+    make_tiny_model(folder)
+    prepare_base(folder, RANK)
+    return folder
