@@ -98,6 +98,11 @@ class Base:
         return text
 
 
+def use_threads(count: int) -> None:
+    """How many threads a model step may take, in this whole process."""
+    torch.set_num_threads(count)
+
+
 def load_base(folder: Path) -> Base:
     """Read and check a folder that `prepare_base` finished.
 

@@ -37,7 +37,8 @@ class Interaction:
 
     @property
     def is_verdict(self) -> bool:
-        return bool(self.refers_to)
+        """Whether the person said what they think of the answer, in the same request or in a later one."""
+        return bool(self.correction) or self.rating is not None
 
 
 def encode_input(interaction: Interaction) -> bytes:

@@ -1,5 +1,41 @@
-"""What modelfork adds to the service. Imports no torch: the fork routes import it when they are attached."""
+"""What modelfork adds to the service. Imports no torch: only a service that is put together does."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import TYPE_CHECKING, Any
+
+from modelfork.settings import ForkSettings
+
+if TYPE_CHECKING:
+    from ledger import service
+
+_LOG = logging.getLogger("forkledger")
 
 
-def attach(app: object, ledger: object, settings: object) -> None:
-    """Add modelfork's routes to `app`. Found through the entry points `forkledger.services`."""
+def attach(app: Any, served: service.Service, settings: ForkSettings | None = None) -> None:
+    """Add the fork routes to `app`. Found through the entry points `forkledger.services`.
+
+    Without the extra `forks` the service is a ledger alone: it takes finished records and learns nothing.
+    """
+    if importlib.util.find_spec("torch") is None:
+        _LOG.warning("no torch here: serving the ledger alone; install forkledger[forks] for forks and chat")
+        return
+    from modelfork.api.app import attach_forks
+    from modelfork.forks import ForkManager
+
+    settings = settings or ForkSettings()
+    base, recipe = open_base(settings)
+    manager = ForkManager(served.ledger, served.keystore, base, recipe, served.now, served.random, settings.live_forks)
+    attach_forks(app, manager, served.now, settings.turns)
+
+
+def open_base(settings: ForkSettings) -> tuple[Any, Any]:
+    """The base, checked, and the recipe that goes with its anchor rows."""
+    from modelfork.base import load_base, use_threads
+    from modelfork.recipe import default_recipe
+
+    use_threads(settings.torch_threads)
+    base = load_base(settings.base)
+    return base, default_recipe(base.anchors_digest)

@@ -1,0 +1,1 @@
+"""The routes of forks, chat and verdicts. Attached to the ledger's service by `modelfork.main`."""

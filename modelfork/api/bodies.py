@@ -1,0 +1,120 @@
+"""The JSON bodies that come in, checked once at the edge."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+LONGEST_TEXT = 65_536  # characters of one message
+MOST_MESSAGES = 256
+LARGEST_TOTAL = 262_144  # characters of a whole conversation
+
+
+def _text_of_parts(content: Any) -> Any:
+    """OpenAI clients may send content as a list of parts; text parts are joined, others refused."""
+    if isinstance(content, list):
+        if not all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+            raise ValueError("only text parts are supported")
+        return "".join(str(part.get("text", "")) for part in content)
+    return content
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text that UTF-8 cannot hold (a lone surrogate)") from None
+    return text
+
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_encodable)]
+Rating = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+RecordId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class MessageBody(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[Text, BeforeValidator(_text_of_parts)]
+
+
+Messages = Annotated[list[MessageBody], Field(min_length=1, max_length=MOST_MESSAGES)]
+
+
+class _WithMessages(BaseModel):
+    messages: Messages
+
+    @model_validator(mode="after")
+    def _ends_with_the_person(self) -> _WithMessages:
+        if self.messages[-1].role != "user" or not self.messages[-1].content.strip():
+            raise ValueError("messages: expected a user message that is not empty at the end")
+        if sum(len(message.content) for message in self.messages) > LARGEST_TOTAL:
+            raise ValueError(f"messages: expected at most {LARGEST_TOTAL} characters together")
+        return self
+
+
+class ForkBody(BaseModel):
+    """POST /v1/forks: a fork in service custody."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool = False
+
+
+class ChatBody(_WithMessages):
+    """POST /v1/chat/completions, as OpenAI specifies it. What cannot be honoured is refused, not ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str = Field(max_length=100)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    store: bool | None = None
+    n: Literal[1] | None = None
+    logprobs: Literal[False] | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    functions: Annotated[list[Any], Field(max_length=0)] | None = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(stop for stop in given if stop)
+
+
+class InteractionBody(_WithMessages):
+    """POST /v1/forks/{id}/interactions: a turn that an app generated elsewhere."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answer: Text
+    correction: Text = ""
+    rating: Rating | None = None
+    comment: Text = ""
+    store: bool = True
+
+
+class VerdictBody(BaseModel):
+    """POST /v1/forks/{id}/verdicts: what the person thinks of an earlier answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    record_id: RecordId
+    correction: Text = ""
+    rating: Rating | None = None
+    comment: Text = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> VerdictBody:
+        if not self.correction.strip() and self.rating is None:
+            raise ValueError("expected a rating, a correction or both")
+        return self

@@ -1,0 +1,94 @@
+"""Forks in service custody: made, looked at, taught by verdicts and by turns that apps generated elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
+
+from ledger import service
+from modelfork.api.bodies import ForkBody, InteractionBody, VerdictBody
+from modelfork.api.chat import IdempotencyKey, messages_of
+from modelfork.api.wiring import Forks, record_id_of, recorded_view
+from modelfork.interaction import Interaction
+
+router = APIRouter(prefix="/v1/forks", tags=["forks"])
+
+
+@router.post("", status_code=201)
+def create(body: ForkBody, caller: service.Caller, forks: Forks) -> dict[str, Any]:
+    """A new fork of the base. The service makes a key for it alone, keeps it sealed, and can read what it records."""
+    return forks.manager.describe(forks.manager.create(caller.app_id))
+
+
+@router.get("")
+def listed(caller: service.Caller, served: service.Served) -> dict[str, Any]:
+    return {"forks": served.keystore.forks_of(caller.app_id)}
+
+
+@router.get("/{fork_id}")
+def described(fork_id: str, caller: service.Caller, served: service.Served, forks: Forks) -> dict[str, Any]:
+    """Head, digests and state of a fork."""
+    return forks.manager.describe(service.expect_own_fork(served, caller, fork_id))
+
+
+@router.get("/{fork_id}/history")
+def history(
+    fork_id: str,
+    caller: service.Caller,
+    served: service.Served,
+    forks: Forks,
+    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> dict[str, Any]:
+    """What the fork was given and what it learned of it, in order, decrypted for its app."""
+    service.expect_own_fork(served, caller, fork_id)
+    return {"fork_id": fork_id, "history": forks.manager.history(fork_id, after, limit)}
+
+
+@router.post("/{fork_id}/verdicts", status_code=201)
+async def judge(
+    fork_id: str,
+    body: VerdictBody,
+    caller: service.Caller,
+    served: service.Served,
+    forks: Forks,
+    idempotency_key: IdempotencyKey = None,
+) -> dict[str, Any]:
+    """A rating or a correction of an earlier answer: a new record that refers to it."""
+    service.expect_own_fork(served, caller, fork_id)
+    record_id = record_id_of(served, caller, fork_id, idempotency_key)
+    recorded = await run_in_threadpool(
+        forks.manager.judge,
+        fork_id,
+        record_id,
+        bytes.fromhex(body.record_id),
+        body.correction,
+        body.rating,
+        body.comment,
+    )
+    return recorded_view(recorded)
+
+
+@router.post("/{fork_id}/interactions", status_code=201)
+async def interact(
+    fork_id: str,
+    body: InteractionBody,
+    caller: service.Caller,
+    served: service.Served,
+    forks: Forks,
+    idempotency_key: IdempotencyKey = None,
+) -> dict[str, Any]:
+    """Record a turn that the app generated elsewhere, with a verdict if there is one, and learn from it."""
+    service.expect_own_fork(served, caller, fork_id)
+    record_id = record_id_of(served, caller, fork_id, idempotency_key)
+    interaction = Interaction(
+        messages=messages_of(body.messages),
+        answer=body.answer,
+        correction=body.correction,
+        rating=body.rating,
+        comment=body.comment,
+        teaches=body.store,
+    )
+    return recorded_view(await run_in_threadpool(forks.manager.record, fork_id, record_id, interaction))

@@ -1,0 +1,52 @@
+"""What the fork routes work with, and the two small things that all of them do."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from ledger import service
+from modelfork.api.turns import Turns
+from modelfork.forks import Answered, ForkManager, Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    manager: ForkManager
+    turns: Turns[Answered]
+    now: Callable[[], int]
+
+
+def wired_of(request: Request) -> Wired:
+    wired: Wired = request.app.state.forks
+    return wired
+
+
+Forks = Annotated[Wired, Depends(wired_of)]
+
+
+def record_id_of(served: service.Service, caller: service.Caller, fork_id: str, idempotency_key: str | None) -> bytes:
+    """A random record id; with an Idempotency-Key the one id that this key will always have in this fork."""
+    if idempotency_key is None:
+        return served.random(16)
+    message = b"\0".join((caller.app_id.encode(), fork_id.encode(), idempotency_key.encode()))
+    return hmac.new(served.service_key.derive(b"record-id"), message, hashlib.sha256).digest()[:16]
+
+
+def recorded_view(recorded: Recorded) -> dict[str, Any]:
+    """What the app is told about a record, once it is durable."""
+    return {
+        "record_id": recorded.record_id.hex(),
+        "version": recorded.version,
+        "leaf_index": recorded.leaf_index,
+        "entry_hash": recorded.entry_hash.hex(),
+        "learned": recorded.learned,
+        "bytes": recorded.size,
+        "receipt": base64.b64encode(recorded.receipt).decode(),
+    }

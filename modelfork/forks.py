@@ -1,0 +1,410 @@
+"""What keeps forks live: state and rehearsal memory, both rebuilt from the ledger and never ahead of it.
+
+Recorded first, applied second. A fork's updates are made one after another under its lock; the base's lock is held
+around every use of the model. Forks in self custody are not here: the service holds no key of theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ledger
+from ledger.errors import Conflict, NotFound, StaleNumber
+from modelfork.base import Base
+from modelfork.errors import Unsuited
+from modelfork.generate import Sampling, TextStream, generate
+from modelfork.interaction import Interaction, Message
+from modelfork.learn import learn
+from modelfork.recipe import Recipe, encode_recipe, recipe_digest
+from modelfork.recording import Metrics, Particulars, Writer, as_recorded, build_record, open_interaction
+from modelfork.rehearse import Memory
+from modelfork.replay import Replayed, State, advance, genesis, replay
+from modelfork.update import EMPTY
+
+TRIES = 20  # for a place in a fork, against other processes that keep winning it
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A durable record: where it stands and what it did. `size` counts its bytes without input and output."""
+
+    record_id: bytes
+    version: int
+    leaf_index: int
+    entry_hash: bytes
+    receipt: bytes
+    learned: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A turn that is done and recorded."""
+
+    interaction: Interaction
+    recorded: Recorded
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A record as its fork's keys open it."""
+
+    stored: ledger.StoredEntry
+    body: ledger.record.Body
+    interaction: Interaction
+    particulars: Particulars
+
+
+class _Live:
+    """A fork in memory. `read` and `memory` are what its entries up to `read.state.version` make them."""
+
+    def __init__(self, root: bytes, owner: ledger.keys.SigningKey) -> None:
+        self.root = root
+        self.owner = owner
+        self.lock = threading.RLock()
+        self.memory = Memory()
+        self.read: Replayed | None = None
+        self.writer: Writer | None = None
+
+
+class ForkManager:
+    """Forks in service custody over one ledger and one base. Safe to use from several threads.
+
+    `now` gives microseconds since 1970-01-01 UTC, `random(n)` n unpredictable bytes. At most `most_live` forks are
+    kept in memory; the one idle for longest goes first and is replayed when it is asked for again.
+    """
+
+    def __init__(
+        self,
+        log: ledger.Ledger,
+        keystore: ledger.KeyStore,
+        base: Base,
+        recipe: Recipe,
+        now: Callable[[], int],
+        random: Callable[[int], bytes],
+        most_live: int = 64,
+    ) -> None:
+        if recipe.anchors_digest != base.anchors_digest:
+            raise Unsuited("recipe: it names other anchor rows than the base has")
+        self._log = log
+        self._keystore = keystore
+        self._base = base
+        self._recipe = recipe
+        self._recipe_digest = recipe_digest(encode_recipe(recipe))
+        self._now = now
+        self._random = random
+        self._most_live = most_live
+        self._live: OrderedDict[str, _Live] = OrderedDict()
+        self._table = threading.Lock()  # around _live
+        self._model = threading.Lock()  # around every use of the base's model
+
+    @property
+    def longest_answer(self) -> int:
+        return self._base.context
+
+    @property
+    def live(self) -> tuple[str, ...]:
+        """Forks in memory, the one idle for longest first."""
+        with self._table:
+            return tuple(self._live)
+
+    def create(self, app_id: str) -> str:
+        """A new fork at genesis, in service custody. Returns its id once its first entry is durable."""
+        fork_id = str(uuid.UUID(bytes=self._random(16), version=4))
+        keys = self._keystore.make_fork_keys(fork_id, app_id)
+        begun = genesis(self._base.layout_digest, self._base.layout.dimension)
+        body = ledger.entry.encode_fork_created(
+            ledger.entry.ForkCreated(
+                fork_id=fork_id,
+                owner_key=keys.owner.public,
+                custody=ledger.entry.SERVICE,
+                layout_digest=self._base.layout_digest,
+                recipe_digest=self._recipe_digest,
+                genesis_digest=begun.digest,
+                dimension=begun.dimension,
+            )
+        )
+        topic = ledger.entry.FORK_CREATED
+        signature = keys.owner.sign(ledger.keys.signed_message(topic, self._log.origin, body))
+        self._log.create_fork(ledger.entry.SignedControl(topic, body, (signature,)))
+        return fork_id
+
+    # --- live forks --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _open(self, fork_id: str) -> Iterator[tuple[_Live, Replayed, Writer]]:
+        """The fork, locked, with everything that the ledger holds of it read in. Raises NotFound or Unsuited."""
+        with self._table:
+            live = self._live.get(fork_id)
+            if live is None:
+                keys = self._keystore.fork_keys(fork_id)
+                live = self._live[fork_id] = _Live(keys.root, keys.owner)
+            self._live.move_to_end(fork_id)
+            for idle in [other for other in self._live if other != fork_id]:
+                if len(self._live) <= self._most_live:
+                    break
+                del self._live[idle]  # who still holds it finishes with it; the ledger has all that it knows
+        with live.lock:
+            try:
+                read, writer = self._catch_up(fork_id, live)
+            except BaseException:
+                self.evict(fork_id)  # half-read memory must not be read on
+                raise
+            yield live, read, writer
+
+    def _catch_up(self, fork_id: str, live: _Live) -> tuple[Replayed, Writer]:
+        """Read the entries that the live fork has not seen: those of another process, or all of them."""
+        after = live.read.state.version if live.read else 0
+        if live.read is None or live.writer is None or self._log.head(fork_id).version > after:
+            entries = list(self._log.read(fork_id, after))
+            payloads = {stored.leaf_index: self._log.payloads(stored.leaf_index) for stored, _ in entries}
+            keys = self._key_finder(fork_id, live.root)
+            live.read = replay(entries, payloads.__getitem__, keys, self._log.origin, start=live.read)
+            self._expect_ours(live.read)
+            for stored, entry in entries:
+                if entry.topic == ledger.entry.USER_TRAINING_RECORD:
+                    body = ledger.record.decode_body(entry.body)
+                    said, _ = open_interaction(body, payloads[stored.leaf_index], keys(body), self._log.origin)
+                    live.memory.remember(body.record_id, said)
+            live.writer = Writer(self._log.origin, live.read.fork, live.owner, live.root)
+        return live.read, live.writer
+
+    def _key_finder(self, fork_id: str, root: bytes) -> Callable[[ledger.record.Body], ledger.vault.RecordKey]:
+        salts = self._keystore.salts(fork_id)
+
+        def key_of(body: ledger.record.Body) -> ledger.vault.RecordKey:
+            salt = salts.get(body.key_commitment)
+            if salt is None:
+                raise NotFound(f"fork {fork_id} interaction {body.interaction_number}: the salt of its key is gone")
+            return ledger.vault.record_key(root, salt, body.interaction_number)
+
+        return key_of
+
+    def _expect_ours(self, read: Replayed) -> None:
+        if read.fork.layout_digest != self._base.layout_digest:
+            raise Unsuited(f"fork {read.fork.fork_id}: it was made on another base or basis than the one loaded")
+        if read.fork.recipe_digest != self._recipe_digest:
+            raise Unsuited(f"fork {read.fork.fork_id}: it was made with another recipe than the one in force")
+
+    def evict(self, fork_id: str) -> None:
+        """Forget a live fork; the next use replays it."""
+        with self._table:
+            self._live.pop(fork_id, None)
+
+    def state(self, fork_id: str) -> State:
+        with self._open(fork_id) as (_, read, _writer):
+            return read.state
+
+    # --- turns -------------------------------------------------------------------------------------------
+
+    def take_turn(
+        self,
+        fork_id: str,
+        record_id: bytes,
+        messages: tuple[Message, ...],
+        sampling: Sampling,
+        teaches: bool,
+        push: Callable[[str], None],
+    ) -> Answered:
+        """Answer with the fork, then record the turn. `push` gets the answer's pieces as they come.
+
+        Raises TooLong before the first piece when the prompt does not fit; then nothing is recorded.
+        """
+        state = self.state(fork_id)
+        prompt = self._base.render(messages, prompt=True)
+        stream = TextStream(self._base, sampling.stop)
+        pieces: list[str] = []
+
+        def show(piece: str) -> None:
+            if piece:
+                pieces.append(piece)
+                push(piece)
+
+        tokens = generate(self._base, state.vector, prompt, sampling)
+        while not stream.done:
+            with self._model:  # a token at a time, so that many answers take turns
+                token = next(tokens, None)
+            if token is None:
+                break
+            show(stream.push(token))
+        show(stream.finish())
+        interaction = Interaction(messages, "".join(pieces), teaches=teaches, finish_reason=stream.finish_reason)
+        recorded = self.record(fork_id, record_id, interaction, len(prompt), stream.tokens)
+        return Answered(interaction, recorded, len(prompt), stream.tokens)
+
+    def find(self, fork_id: str, record_id: bytes) -> Remembered | None:
+        """A record of the fork, opened; None when there is none."""
+        stored = self._log.record(fork_id, record_id)
+        return self._remember(stored, self._keystore.fork_keys(fork_id).root) if stored else None
+
+    def _remember(self, stored: ledger.StoredEntry, root: bytes) -> Remembered:
+        body = ledger.record.decode_body(ledger.entry.decode_entry(stored.data).body)
+        key = self._keystore.record_key(stored.fork_id, root, body.key_commitment, body.interaction_number)
+        payloads = self._log.payloads(stored.leaf_index)
+        return Remembered(stored, body, *open_interaction(body, payloads, key, self._log.origin))
+
+    def answered_again(self, known: Remembered, messages: tuple[Message, ...]) -> Answered:
+        """What a turn was answered with when it was first asked. Conflict when it was another request."""
+        if known.interaction.messages != messages:
+            raise Conflict("Idempotency-Key: it was used with another request")
+        metrics = known.particulars.metrics
+        return Answered(
+            known.interaction, self._recorded(known.stored), metrics.prompt_tokens, metrics.completion_tokens
+        )
+
+    def judge(
+        self, fork_id: str, record_id: bytes, refers_to: bytes, correction: str, rating: float | None, comment: str
+    ) -> Recorded:
+        """Record a verdict on an earlier answer, and learn from it. NotFound when there is no such record."""
+        judged = self.find(fork_id, refers_to)
+        if judged is None:
+            raise NotFound(f"record {refers_to.hex()}: not in fork {fork_id}")
+        said = judged.interaction
+        if said.refers_to:  # a verdict on a verdict is one on the same answer
+            refers_to = said.refers_to
+        verdict = Interaction(said.messages, said.answer, correction, rating, comment, refers_to)
+        return self.record(fork_id, record_id, verdict)
+
+    def record(
+        self,
+        fork_id: str,
+        record_id: bytes,
+        interaction: Interaction,
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+    ) -> Recorded:
+        """Learn from an interaction and record it; applied to the live fork once it is durable.
+
+        The same record id again returns the first record; Conflict when it says something else.
+        """
+        interaction = as_recorded(interaction)
+        with self._open(fork_id) as (live, read, _):
+            known = self.find(fork_id, record_id)
+            if known is not None:
+                if replace(known.interaction, answer=interaction.answer) != interaction:
+                    raise Conflict(f"record {record_id.hex()}: recorded already with other content")
+                return self._recorded(known.stored)
+            seed = int.from_bytes(hashlib.sha256(b"forkledger/seed/v1\0" + record_id).digest()[:8], "big")
+            with self._model:
+                learned = learn(self._base, self._recipe, read.state.vector, interaction, live.memory, seed)
+            particulars = Particulars(
+                user_id="",
+                created_at=self._now(),
+                state_version=read.state.version,
+                metrics=Metrics(
+                    loss_before=learned.metrics.loss_before,
+                    learned_tokens=learned.metrics.learned_tokens,
+                    iterations=learned.metrics.iterations,
+                    prompt_tokens=prompt_tokens,
+                    completion_tokens=completion_tokens,
+                ),
+                rehearsed=learned.rehearsed,
+                seed=seed,
+            )
+            for _ in range(TRIES):
+                read, writer = self._catch_up(fork_id, live)
+                after = advance(read.state, read.state.version + 1, learned.update)
+                signed, salt = build_record(
+                    writer,
+                    read.records + 1,
+                    record_id,
+                    interaction,
+                    learned.update,
+                    after.digest,
+                    particulars,
+                    self._random,
+                )
+                commitment = ledger.record.decode_body(signed.body).key_commitment
+                self._keystore.keep_salt(fork_id, commitment, salt)
+                try:
+                    receipt = self._log.append(signed)
+                except StaleNumber:
+                    continue  # another process was first: its entries come before ours
+                promised = self._log.open_receipt(receipt)
+                live.read = replace(
+                    read,
+                    state=after,
+                    head=promised.entry_hash,
+                    records=read.records + 1,
+                    checked=read.checked + 1,
+                )
+                live.memory.remember(record_id, interaction)
+                stored = self._log.entry_at(promised.leaf_index)
+                return self._recorded(stored, receipt)
+            raise Conflict(f"fork {fork_id}: {TRIES} tries for the next place were all lost to others")
+
+    def _recorded(self, stored: ledger.StoredEntry, receipt: bytes | None = None) -> Recorded:
+        body = ledger.record.decode_body(ledger.entry.decode_entry(stored.data).body)
+        payloads = self._log.payloads(stored.leaf_index)
+        beside = sum(len(payloads.get(kind, b"")) for kind in (ledger.record.UPDATE, ledger.record.PARTICULARS))
+        return Recorded(
+            record_id=body.record_id,
+            version=stored.version,
+            leaf_index=stored.leaf_index,
+            entry_hash=ledger.merkle.leaf_hash(stored.data),
+            receipt=receipt or self._log.receipt_of(stored),
+            learned=body.update_encoding != EMPTY,
+            size=len(stored.data) + beside,
+        )
+
+    # --- what a person sees ------------------------------------------------------------------------------
+
+    def describe(self, fork_id: str) -> dict[str, Any]:
+        """Head, digests and state of a fork, after replaying what is not live."""
+        with self._open(fork_id) as (_, read, _writer):
+            return {
+                "fork_id": fork_id,
+                "custody": "service",
+                "origin": self._log.origin,
+                "version": read.state.version,
+                "head": read.head.hex(),
+                "interactions": read.records,
+                "state_digest": read.state.digest.hex(),
+                "owner_key_id": read.fork.owner_key.key_id.hex(),
+                "layout_digest": read.fork.layout_digest.hex(),
+                "recipe_digest": read.fork.recipe_digest.hex(),
+                "base_digest": self._base.layout.base_digest.hex(),
+            }
+
+    def history(self, fork_id: str, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """What the fork was given, in order, and what it learned of it."""
+        root = self._keystore.fork_keys(fork_id).root
+        shown = []
+        for stored in self._log.store.fork_entries(fork_id, after, limit):
+            head = {
+                "version": stored.version,
+                "leaf_index": stored.leaf_index,
+                "topic": stored.topic,
+                "entry_hash": ledger.merkle.leaf_hash(stored.data).hex(),
+                "signed_by": "service",
+            }
+            shown.append(head if stored.record_id is None else head | _told(self._remember(stored, root)))
+        return shown
+
+
+def _told(known: Remembered) -> dict[str, Any]:
+    said, particulars, body = known.interaction, known.particulars, known.body
+    return {
+        "record_id": body.record_id.hex(),
+        "interaction_number": body.interaction_number,
+        "created_at": particulars.created_at,
+        "said": said.messages[-1].content if said.messages else "",
+        "answer": said.answer,
+        "correction": said.correction,
+        "rating": said.rating,
+        "comment": said.comment,
+        "refers_to": said.refers_to.hex(),
+        "learned": body.update_encoding != EMPTY,
+        "step": body.step,
+        "loss_before": particulars.metrics.loss_before,
+        "rehearsed": [record_id.hex() for record_id in particulars.rehearsed],
+    }

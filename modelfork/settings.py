@@ -1,0 +1,21 @@
+"""Settings from the environment (prefix FORKLEDGER_). The only place of the package that reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEMO_BASE = Path(__file__).parent / "demo" / "base"
+
+
+class ForkSettings(BaseSettings):
+    """How forks are kept live, and on which base."""
+
+    model_config = SettingsConfigDict(env_prefix="FORKLEDGER_", extra="ignore")
+
+    base: Path = Field(default=DEMO_BASE, description="folder of the base model, prepared with basis and anchor rows")
+    live_forks: int = Field(default=64, ge=1, description="forks kept in memory")
+    torch_threads: int = Field(default=2, ge=1, description="threads of a model step")
+    turns: int = Field(default=64, ge=1, description="turns under way before a request is told to come back")
