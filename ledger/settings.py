@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _state_home() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "forkledger"
 
 
 class Settings(BaseSettings):
@@ -13,9 +18,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FORKLEDGER_", extra="ignore")
 
-    data: Path = Field(Path("forkledger-data"), description="folder of the ledger and of the service's own records")
-    keys: Path = Field(Path("forkledger-keys"), description="folder of the operator's secret keys, outside `data`")
-    origin: str = Field("", description="the log's name when its keys are made; empty: forkledger.local/<random>")
-    state: Path = Field(
-        Path("~/.local/state/forkledger"), description="where `audit` keeps the last checkpoint of each log"
+    data: Path = Field(
+        default=Path("forkledger-data"), description="folder of the ledger and of the service's own records"
     )
+    keys: Path = Field(
+        default=Path("forkledger-keys"), description="folder of the operator's secret keys, outside `data`"
+    )
+    origin: str = Field(
+        default="", description="the log's name when its keys are made; empty: forkledger.local/<random>"
+    )
+    state: Path = Field(default_factory=_state_home, description="where `audit` keeps the last checkpoint of each log")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -49,12 +50,26 @@ class _Connection(SQLiteConnection):
                 raise IntegrityError(error) from error
             raise
         if commit:
-            self.commit()
+            self._commit_or_roll_back()
         else:
             self.rollback()
 
+    def _commit_or_roll_back(self) -> None:
+        """Commit; when that fails (a full disk), leave no open transaction to the connection's next user."""
+        try:
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+
 
 class _Pool(SQLiteConnectionPool):
+    def __init__(self, *, read_only: bool, **options: Any) -> None:
+        super().__init__(**options)
+        # Said to be in WAL mode already, so that nobody tries to change the mode of a file that is only read: a
+        # copy made by VACUUM INTO is in another one.
+        self.is_journal_mode_wal = read_only
+
     def _create_connection(self) -> SQLiteConnection:
         plain = super()._create_connection()
         connection = plain.cursor().sqlite_cursor.connection
@@ -66,9 +81,11 @@ class _Pool(SQLiteConnectionPool):
 class Datastore(SQLiteDatastore):
     """A pool whose connections commit durably and write one at a time, across threads and processes."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, *, read_only: bool = False) -> None:
         super().__init__(database)
-        self.pool = _Pool(db_name=database, lock_timeout=30, pool_size=4, max_overflow=28, pool_timeout=30.0)
+        self.pool = _Pool(
+            read_only=read_only, db_name=database, lock_timeout=30, pool_size=4, max_overflow=28, pool_timeout=30.0
+        )
 
 
 class Recorder(SQLiteApplicationRecorder):
@@ -199,6 +216,83 @@ class Write:
         return leaf
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An entry's row as an audit finds it. A column that does not hold what its type says is None."""
+
+    leaf_index: int
+    fork_id: str | None
+    version: int | None
+    topic: str | None
+    data: bytes | None
+    record_id: bytes | None
+    accepted_at: int | None
+
+
+class Snapshot:
+    """The whole file as it was at one moment, streamed in order, for an audit. Trusts no column's type."""
+
+    def __init__(self, connection: SQLiteConnection) -> None:
+        self._connection = connection
+
+    def _rows(self, statement: str) -> Iterator[Any]:
+        # A cursor for each: an audit reads entries, payloads and hashes side by side.
+        cursor = self._connection.cursor()
+        cursor.execute(statement)
+        with cursor as rows:
+            yield from rows
+
+    def problems(self) -> list[str]:
+        """What SQLite itself finds wrong with its pages, indices and constraints. Empty when all is well."""
+        found = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)")]
+        return [] if found == ["ok"] else found
+
+    def size(self) -> int:
+        """How many entries there are, counted."""
+        return int(next(self._rows("SELECT COUNT(*) FROM entries"))[0])
+
+    def rows(self) -> Iterator[Row]:
+        """All entries in log order."""
+        for number, fork_id, version, topic, data, record_id, accepted_at in self._rows(
+            f"SELECT notification_id, {_blob('originator_id')}, {_typed('originator_version', 'integer')}, "
+            f"{_blob('topic')}, {_typed('state', 'blob')}, {_blob('record_id')}, {_typed('accepted_at', 'integer')} "
+            "FROM entries ORDER BY notification_id"
+        ):
+            yield Row(number - 1, _uuid(fork_id), version, _ascii(topic), data, record_id, accepted_at)
+
+    def hashes(self) -> Iterator[tuple[int, bytes | None]]:
+        """All node hashes by stored index."""
+        return self._rows(f"SELECT stored_index, {_typed('hash', 'blob')} FROM hashes ORDER BY stored_index")
+
+    def payloads(self) -> Iterator[tuple[int, int, bytes | None]]:
+        """All payloads by leaf index and kind."""
+        return self._rows(
+            f"SELECT leaf_index, kind, {_typed('bytes', 'blob')} FROM payloads "
+            "WHERE typeof(leaf_index)='integer' AND typeof(kind)='integer' ORDER BY leaf_index, kind"
+        )
+
+    def misplaced_payloads(self) -> int:
+        """How many payloads stand under no leaf index or kind at all, and so not in `payloads`."""
+        statement = "SELECT COUNT(*) FROM payloads WHERE typeof(leaf_index)<>'integer' OR typeof(kind)<>'integer'"
+        return int(next(self._rows(statement))[0])
+
+    def heads(self) -> Iterator[tuple[str | None, int | None, bytes | None, int | None]]:
+        """Every cached head: fork id, version, entry hash, number of records."""
+        for fork_id, version, head, interactions in self._rows(
+            f"SELECT {_blob('fork_id')}, {_typed('version', 'integer')}, {_typed('head', 'blob')}, "
+            f"{_typed('interactions', 'integer')} FROM heads"
+        ):
+            yield _ascii(fork_id), version, head, interactions
+
+    def checkpoints(self) -> Iterator[tuple[int, bytes | None]]:
+        """Every published checkpoint by size."""
+        return self._rows(f"SELECT size, {_typed('note', 'blob')} FROM checkpoints ORDER BY size")
+
+    def setting(self, name: str) -> str | None:
+        found = next(self._rows(f"SELECT {_blob('value')} FROM settings WHERE name='{name}'"), None)
+        return _ascii(found[0]) if found else None
+
+
 class SqliteStore:
     """A ledger in one SQLite file. `open_store` and `open_read_only` make one."""
 
@@ -225,6 +319,12 @@ class SqliteStore:
     def _read(self) -> Iterator[SQLiteCursor]:
         with self._datastore.transaction(commit=False) as cursor:
             yield cursor
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Everything as it is now, while others go on writing. Raises sqlite3.DatabaseError on a broken file."""
+        with self._datastore.get_connection(commit=False) as connection, connection.transaction(commit=False):
+            yield Snapshot(connection)
 
     def size(self) -> int:
         """Entries in the log."""
@@ -330,7 +430,7 @@ def open_read_only(path: Path) -> SqliteStore:
         raise NotFound(f"ledger: no file at {path}")
     # A stopped copy has no write-ahead log beside it; `immutable` then spares it the files that WAL would create.
     frozen = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
-    store = SqliteStore(Datastore(f"{path.resolve().as_uri()}?mode=ro{frozen}"))
+    store = SqliteStore(Datastore(f"{path.resolve().as_uri()}?mode=ro{frozen}", read_only=True))
     try:
         found = store.setting("schema")
     except sqlite3.DatabaseError as error:
@@ -342,6 +442,30 @@ def open_read_only(path: Path) -> SqliteStore:
 def _expect_schema(found: str | None, path: Path) -> None:
     if found != str(SCHEMA):
         raise Malformed(f"ledger: expected schema {SCHEMA} in {path}, found {found}")
+
+
+def _typed(column: str, kind: str) -> str:
+    """SQL for a column's value, or null where it is of another type: SQLite itself would take any."""
+    return f"CASE typeof({column}) WHEN '{kind}' THEN {column} END"
+
+
+def _blob(column: str) -> str:
+    """SQL for a text column's bytes: read as text, a byte that is not UTF-8 would end the whole query."""
+    return f"CAST({column} AS BLOB)"
+
+
+def _ascii(value: bytes | None) -> str | None:
+    return value.decode("ascii") if value is not None and value.isascii() else None
+
+
+def _uuid(value: bytes | None) -> str | None:
+    """A fork id from the column's 32 hexadecimal digits, in their one spelling."""
+    text = _ascii(value) or ""
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    return str(found) if found.hex == text else None
 
 
 def _hex(originator_id: UUID | str) -> str:
