@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ledger.api import errors as api_errors
     from ledger.api import service
     from ledger.keystore import KeyStore
-    from ledger.ledger import Ledger
+    from ledger.ledger import Ledger, LogReader, check_inclusion
+    from ledger.main import open_house, open_keystore, open_reader
     from ledger.store import StoredEntry
 
 __version__ = "0.1.0"
@@ -24,14 +25,20 @@ _MODULES = {
     )
 } | {"api_errors": "ledger.api.errors", "service": "ledger.api.service"}  # fmt: skip
 _NAMES = {
+    "open_house": "ledger.main",
+    "open_keystore": "ledger.main",
+    "open_reader": "ledger.main",
+    "check_inclusion": "ledger.ledger",
     "KeyStore": "ledger.keystore",
     "Ledger": "ledger.ledger",
+    "LogReader": "ledger.ledger",
     "StoredEntry": "ledger.store",
 }
 
 __all__ = [
-    "KeyStore", "Ledger", "StoredEntry", "__version__", "api_errors", "checkpoint", "entry", "keys", "merkle", "note",
-    "publish", "receipt", "record", "rights", "service", "vault",
+    "KeyStore", "Ledger", "LogReader", "StoredEntry", "__version__", "api_errors", "check_inclusion", "checkpoint",
+    "entry", "keys", "merkle", "note", "open_house", "open_keystore", "open_reader", "publish", "receipt", "record",
+    "rights", "service", "vault",
 ]  # fmt: skip
 
 

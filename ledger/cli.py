@@ -11,17 +11,15 @@ Nothing heavy is imported here: a command imports what it needs when it runs.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Annotated
 
 import typer
 
 from ledger import __version__
-
-if TYPE_CHECKING:
-    from ledger.audit import Report
 
 app = typer.Typer(
     name="forkledger",
@@ -29,6 +27,34 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+keys_app = typer.Typer(help="The operator's keys, and the API keys of apps.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+Data = Annotated[Path | None, typer.Option(help="Folder of the ledger. [FORKLEDGER_DATA, else ./forkledger-data]")]
+Keys = Annotated[Path | None, typer.Option(help="Folder of the operator's keys, outside the data folder. "
+                                                "[FORKLEDGER_KEYS, else ./forkledger-keys]")]  # fmt: skip
+Origin = Annotated[str, typer.Option(help="The log's name, when its keys are made.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What could not be done is one line on standard error and exit code 3."""
+    from ledger.errors import LedgerError
+
+    try:
+        yield
+    except (LedgerError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(3) from None
+
+
+def _places(data: Path | None, keys: Path | None, origin: str = "") -> tuple[Path, Path, str]:
+    from ledger.settings import Settings
+
+    settings = Settings()
+    return data or settings.data, keys or settings.keys, origin or settings.origin
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,12 +74,14 @@ def _forkledger(
 
 @app.command()
 def audit(
-    path: Path = typer.Argument(help="The ledger file. It is opened read-only and not changed."),
-    log_key: str = typer.Option("", "--log-key", metavar="VKEY", help="The log's public key, as its operator gave it."),
-    state: Path | None = typer.Option(
-        None, "--state", metavar="FILE", help="Where the last checkpoint is kept from audit to audit."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Print the report as JSON."),
+    path: Annotated[Path, typer.Argument(help="The ledger file. It is opened read-only and not changed.")],
+    log_key: Annotated[
+        str, typer.Option("--log-key", metavar="VKEY", help="The log's public key, as its operator gave it.")
+    ] = "",
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="FILE", help="Where the last checkpoint is kept.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check a whole ledger file: every entry, signature, payload, hash and checkpoint, and that it only grew.
 
@@ -61,82 +89,77 @@ def audit(
     3 when PATH is not there or not a ledger. A clean audit keeps the newest checkpoint, so that the next one also
     notices a history that was rewritten consistently and signed again.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ledger import keptcheckpoint, note
-    from ledger.audit import audit as audit_store
+    from ledger import note
+    from ledger.commands import audit as command
     from ledger.errors import LedgerError
     from ledger.settings import Settings
-    from ledger.store.sqlite import open_read_only
 
     try:
         pinned = note.Ed25519Verifier.from_vkey(log_key) if log_key else None
     except LedgerError as error:
         raise typer.BadParameter(str(error), param_hint="--log-key") from None
-    try:
-        store = open_read_only(path)
-    except LedgerError as error:
-        _stop(str(error))
-    try:
-        stated = log_key or store.setting("log-vkey") or ""
-        file = state or keptcheckpoint.place(Settings().state.expanduser() / "audit", stated)
-        kept = keptcheckpoint.read(file)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("audit", total=None)
-            report = audit_store(
-                store,
-                pinned or (kept.log_key if kept else None),
-                kept.checkpoint if kept else None,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        if report.clean and report.checkpoint is not None:
-            keptcheckpoint.keep(file, log_key or (kept.log_key.vkey if kept else stated), report.checkpoint)
-    except (LedgerError, OSError) as error:
-        _stop(str(error))
-    finally:
-        store.close()
-    if as_json:
-        typer.echo(json.dumps(_report_as_json(report), indent=2))
-    else:
-        _print_report(report)
-    raise typer.Exit(0 if report.clean else 1)
+    with _refusals():
+        clean = command.audit(path, pinned, state, Settings().state.expanduser() / "audit", as_json)
+    raise typer.Exit(0 if clean else 1)
 
 
-def _report_as_json(report: Report) -> dict[str, object]:
-    from dataclasses import asdict
+@app.command()
+def serve(
+    data: Data = None,
+    keys: Keys = None,
+    origin: Origin = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the ledger over HTTP, with forks and chat where the extra `forks` is installed."""
+    from ledger.commands import serve as command
 
-    return {
-        **asdict(report),
-        "root": report.root.hex() if report.root else None,
-        "checkpoint": report.checkpoint.decode() if report.checkpoint else None,
-        "clean": report.clean,
-    }
-
-
-def _print_report(report: Report) -> None:
-    for notice in report.notices:
-        typer.echo(f"notice: {notice}")
-    root = f", root {report.root.hex()}" if report.root else ""
-    typer.echo(
-        f"{report.origin or 'unknown log'}: {report.entries} entries, {report.records} records, {report.forks} forks; "
-        f"checkpoint over {report.covered}{root}"
-    )
-    if report.clean:
-        typer.echo("audit: everything holds")
-        return
-    left_out = report.fault_count - len(report.faults)
-    for fault in report.faults:
-        typer.echo(f"fault: {fault}")
-    if left_out:
-        typer.echo(f"fault: and {left_out} more, not listed")
-    typer.echo(f"audit: {report.fault_count} faults; the first one:")
-    typer.echo(str(report.first_fault))
+    with _refusals():
+        command.serve(*_places(data, keys, origin), host, port)
 
 
-def _stop(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(3)
+@keys_app.command("show")
+def keys_show(data: Data = None, keys: Keys = None, origin: Origin = "", as_json: AsJson = False) -> None:
+    """Print the public keys to pin; makes the keys when there are none."""
+    from ledger.commands import keys as command
+
+    with _refusals():
+        command.show(*_places(data, keys, origin), as_json)
+
+
+@keys_app.command("add-app")
+def keys_add_app(
+    name: Annotated[str, typer.Argument(help="What to call the app.")],
+    data: Data = None,
+    keys: Keys = None,
+    origin: Origin = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let an app call: prints its API key, once."""
+    from ledger.commands import keys as command
+
+    with _refusals():
+        command.add_app(*_places(data, keys, origin), name, as_json)
+
+
+@keys_app.command("apps")
+def keys_apps(data: Data = None, keys: Keys = None, as_json: AsJson = False) -> None:
+    """List the apps that may call."""
+    from ledger.commands import keys as command
+
+    with _refusals():
+        command.list_apps(*_places(data, keys), as_json)
+
+
+@keys_app.command("remove-app")
+def keys_remove_app(
+    app_id: Annotated[str, typer.Argument(help="As `keys apps` lists it.")], data: Data = None, keys: Keys = None
+) -> None:
+    """Close the service to an app; its forks stay."""
+    from ledger.commands import keys as command
+
+    with _refusals():
+        command.remove_app(*_places(data, keys), app_id)
 
 
 def main() -> None:

@@ -134,6 +134,12 @@ class KeyStore:
             rows = self._connection.execute("SELECT fork_id FROM forks WHERE app_id=? ORDER BY rowid", [app_id])
             return [str(row[0]) for row in rows]
 
+    def forks(self) -> list[str]:
+        """Every fork in service custody."""
+        with self._lock:
+            rows = self._connection.execute("SELECT fork_id FROM forks WHERE sealed IS NOT NULL ORDER BY rowid")
+            return [str(row[0]) for row in rows]
+
     def fork_keys(self, fork_id: str) -> ForkKeys:
         """Raises NotFound for a fork that is not known or that is in self custody."""
         row = self._row("SELECT sealed FROM forks WHERE fork_id=?", fork_id)
@@ -146,12 +152,6 @@ class KeyStore:
         """Keep a record's salt, under the commitment to its key. Durable before the record is."""
         with self._write() as connection:
             connection.execute("INSERT INTO salts VALUES (?,?,?)", [fork_id, commitment, salt])
-
-    def salts(self, fork_id: str) -> dict[bytes, bytes]:
-        """All salts of a fork by key commitment."""
-        with self._lock:
-            rows = self._connection.execute("SELECT commitment, salt FROM salts WHERE fork_id=?", [fork_id])
-            return {bytes(row[0]): bytes(row[1]) for row in rows}
 
     def record_key(self, fork_id: str, root: bytes, commitment: bytes, interaction_number: int) -> RecordKey:
         """The key of a record, from the salt kept under its commitment. NotFound once the salt is destroyed."""

@@ -30,65 +30,18 @@ class Inclusion:
     checkpoint: bytes
 
 
-class Ledger:
-    """One log over one store. Safe to use from several threads and, on one file, from several processes.
+class LogReader:
+    """A log to read and to prove from, with no key that could sign. `open_read_only` gives it a store."""
 
-    `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only.
-    """
-
-    def __init__(
-        self,
-        store: SqliteStore,
-        log_key: note.Ed25519Signer,
-        receipt_key: note.Ed25519Signer,
-        now: Callable[[], int],
-    ) -> None:
-        if receipt_key.name != receipt.key_name(log_key.name):
-            raise Refused(f"receipt key: expected the name {receipt.key_name(log_key.name)}")
-        kept = store.keep_setting("log-vkey", log_key.vkey)
-        if kept != log_key.vkey:
-            raise Refused("log key: this ledger file belongs to another log key")
+    def __init__(self, store: SqliteStore, log_verifier: note.Ed25519Verifier) -> None:
         self.store = store
-        self.origin = log_key.name
-        self.log_key = log_key
-        self._receipt_key = receipt_key
-        self._now = now
+        self.origin = log_verifier.name
+        self.log_verifier = log_verifier
 
     @property
     def log_vkey(self) -> str:
         """The log's public key, to be pinned by whoever checks it."""
-        return self.log_key.vkey
-
-    @property
-    def receipt_vkey(self) -> str:
-        return self._receipt_key.vkey
-
-    def create_fork(self, control: SignedControl) -> bytes:
-        """Append a fork's first entry. Returns the signed receipt; the same bytes again return the same one."""
-        return self.receipt_of(sequence_control(self.store, self.origin, control, self._now()))
-
-    def append(self, record: SignedRecord) -> bytes:
-        """Append a record. Returns the signed receipt, once the record is durable.
-
-        Raises what `ledger.sequencer.sequence_record` raises. Nothing is written when it raises.
-        """
-        return self.receipt_of(sequence_record(self.store, self.origin, record, self._now()))
-
-    def receipt_of(self, stored: StoredEntry) -> bytes:
-        """The receipt of a stored entry: always the same bytes."""
-        promise = Receipt(
-            origin=self.origin,
-            fork_id=stored.fork_id,
-            version=stored.version,
-            leaf_index=stored.leaf_index,
-            entry_hash=merkle.leaf_hash(stored.data),
-            accepted_at=stored.accepted_at,
-            due_by=stored.accepted_at + MAXIMUM_DELAY,
-        )
-        return receipt.sign(promise, self._receipt_key)
-
-    def open_receipt(self, signed: bytes) -> Receipt:
-        return receipt.open_receipt(signed, self._receipt_key.verifier)
+        return self.log_verifier.vkey
 
     def size(self) -> int:
         return self.store.size()
@@ -139,7 +92,7 @@ class Ledger:
 
     def _opened(self) -> tuple[bytes, Checkpoint]:
         signed = self.checkpoint()
-        return signed, checkpoints.open_checkpoint(signed, self.origin, [self.log_key.verifier])
+        return signed, checkpoints.open_checkpoint(signed, self.origin, [self.log_verifier])
 
     def prove(self, leaf_index: int) -> Inclusion:
         """An entry with its inclusion proof under the newest checkpoint; NotFound when that does not cover it."""
@@ -155,6 +108,61 @@ class Ledger:
         if not 0 <= old_size <= checkpoint.size:
             raise NotFound(f"size {old_size}: the newest checkpoint covers {checkpoint.size} entries")
         return merkle.prove_consistency(old_size, checkpoint.size, self.store.hashes), signed
+
+
+class Ledger(LogReader):
+    """One log over one store, to append to. Safe to use from several threads and, on one file, from several processes.
+
+    `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only.
+    """
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        log_key: note.Ed25519Signer,
+        receipt_key: note.Ed25519Signer,
+        now: Callable[[], int],
+    ) -> None:
+        if receipt_key.name != receipt.key_name(log_key.name):
+            raise Refused(f"receipt key: expected the name {receipt.key_name(log_key.name)}")
+        kept = store.keep_setting("log-vkey", log_key.vkey)
+        if kept != log_key.vkey:
+            raise Refused("log key: this ledger file belongs to another log key")
+        super().__init__(store, log_key.verifier)
+        self.log_key = log_key
+        self._receipt_key = receipt_key
+        self._now = now
+
+    @property
+    def receipt_vkey(self) -> str:
+        return self._receipt_key.vkey
+
+    def create_fork(self, control: SignedControl) -> bytes:
+        """Append a fork's first entry. Returns the signed receipt; the same bytes again return the same one."""
+        return self.receipt_of(sequence_control(self.store, self.origin, control, self._now()))
+
+    def append(self, record: SignedRecord) -> bytes:
+        """Append a record. Returns the signed receipt, once the record is durable.
+
+        Raises what `ledger.sequencer.sequence_record` raises. Nothing is written when it raises.
+        """
+        return self.receipt_of(sequence_record(self.store, self.origin, record, self._now()))
+
+    def receipt_of(self, stored: StoredEntry) -> bytes:
+        """The receipt of a stored entry: always the same bytes."""
+        promise = Receipt(
+            origin=self.origin,
+            fork_id=stored.fork_id,
+            version=stored.version,
+            leaf_index=stored.leaf_index,
+            entry_hash=merkle.leaf_hash(stored.data),
+            accepted_at=stored.accepted_at,
+            due_by=stored.accepted_at + MAXIMUM_DELAY,
+        )
+        return receipt.sign(promise, self._receipt_key)
+
+    def open_receipt(self, signed: bytes) -> Receipt:
+        return receipt.open_receipt(signed, self._receipt_key.verifier)
 
 
 def check_inclusion(inclusion: Inclusion, origin: str, verifier: note.Verifier) -> Checkpoint:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ledger import note
+from ledger.errors import Malformed, NotFound
 from ledger.keyfolder import OperatorKeys, expect_apart, make_keys, open_keys
 from ledger.keystore import KeyStore
-from ledger.ledger import Ledger
-from ledger.store.sqlite import open_store
+from ledger.ledger import Ledger, LogReader
+from ledger.store.sqlite import open_read_only, open_store
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -39,17 +42,41 @@ def open_ledger(data: Path, keys: OperatorKeys) -> Ledger:
     return Ledger(open_store(data / LEDGER_FILE), keys.log, keys.receipt, microseconds)
 
 
-def open_keystore(data: Path, keys: OperatorKeys) -> KeyStore:
+def open_keystore(path: Path, keys: Path) -> KeyStore:
+    """An existing key store, with the service key of the folder `keys`."""
+    if not path.is_file():
+        raise NotFound(f"key store: no file at {path}")
+    return KeyStore(path, open_keys(keys).service, secrets.token_bytes)
+
+
+def make_keystore(data: Path, keys: OperatorKeys) -> KeyStore:
+    """The key store in `data`, created when there is none."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     return KeyStore(data / KEYSTORE_FILE, keys.service, secrets.token_bytes)
 
 
-def build_app(data: Path, keys: OperatorKeys, settings: Any) -> FastAPI:
+def open_reader(path: Path) -> LogReader:
+    """A ledger file, read-only, without any of the operator's keys."""
+    store = open_read_only(path)
+    vkey = store.setting("log-vkey")
+    if vkey is None:
+        store.close()
+        raise Malformed(f"ledger: {path} does not name its log key")
+    return LogReader(store, note.Ed25519Verifier.from_vkey(vkey))
+
+
+def open_house(data: Path, keys: Path) -> tuple[Ledger, KeyStore, Callable[[], int]]:
+    """Everything in `data` and `keys`, made when there is none, for a program that works without a server."""
+    operator = open_operator_keys(data, keys, "")
+    return open_ledger(data, operator), make_keystore(data, operator), microseconds
+
+
+def build_app(data: Path, keys: OperatorKeys) -> FastAPI:
     """The whole service: the ledger's routes and those of the packages that the entry points name."""
     from ledger.api.app import create_app
     from ledger.api.service import Service
 
-    ledger, keystore = open_ledger(data, keys), open_keystore(data, keys)
+    ledger, keystore = open_ledger(data, keys), make_keystore(data, keys)
 
     def close() -> None:
         ledger.store.close()
@@ -58,5 +85,5 @@ def build_app(data: Path, keys: OperatorKeys, settings: Any) -> FastAPI:
     service = Service(ledger, keystore, keys.service, microseconds, secrets.token_bytes)
     app = create_app(service, close)
     for found in sorted(entry_points(group="forkledger.services"), key=lambda found: found.name):
-        found.load()(app, service, settings)
+        found.load()(app, service)
     return app

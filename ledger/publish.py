@@ -5,7 +5,7 @@ from __future__ import annotations
 from ledger import checkpoint as checkpoints
 from ledger import merkle
 from ledger.checkpoint import Checkpoint
-from ledger.errors import BadProof
+from ledger.errors import BadProof, LedgerError
 from ledger.ledger import Ledger
 
 
@@ -34,5 +34,11 @@ def publish(ledger: Ledger) -> bytes:
 def _expect_same_history(before: Checkpoint, size: int, read: merkle.HashReader) -> None:
     if size < before.size:
         raise BadProof(f"log: {before.size} entries were signed, only {size} are left")
-    if merkle.tree_root(before.size, read) != before.root:
+    try:
+        root = merkle.tree_root(before.size, read)
+    except LedgerError as error:
+        raise BadProof(
+            f"log: the first {before.size} entries were signed, their hashes are damaged ({error})"
+        ) from None
+    if root != before.root:
         raise BadProof(f"log: the first {before.size} entries are not those that were signed")

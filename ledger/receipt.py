@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass
 
 from ledger import note
-from ledger.errors import Malformed
+from ledger.errors import Malformed, Refused
 
 _TITLE = "forkledger/receipt/v1"
 
@@ -46,7 +46,7 @@ def sign(receipt: Receipt, signer: note.Signer) -> bytes:
 
 
 def open_receipt(signed: bytes, verifier: note.Verifier) -> Receipt:
-    """Check and read a signed receipt. Raises BadSignature or Malformed."""
+    """Check and read a signed receipt. Raises BadSignature, Malformed, or Refused when it is another log's."""
     lines = note.open_note(signed, [verifier]).text.decode().split("\n")
     if len(lines) != 9 or lines[0] != _TITLE or lines[8]:
         raise Malformed(f"receipt: expected eight lines that begin with {_TITLE}")
@@ -64,4 +64,6 @@ def open_receipt(signed: bytes, verifier: note.Verifier) -> Receipt:
         raise Malformed("receipt: expected decimals for version, leaf index and times") from None
     if receipt.encode().decode().split("\n") != lines or len(receipt.entry_hash) != 32:
         raise Malformed("receipt: expected the canonical spelling, got another")
+    if key_name(receipt.origin) != verifier.name:
+        raise Refused(f"receipt: expected the log that {verifier.name!r} signs for, got another origin")
     return receipt

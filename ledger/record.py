@@ -27,6 +27,7 @@ EMPTY = wire.UPDATE_ENCODING_EMPTY
 
 STEP_UNIT = 2.0**-24  # learning_rate = step * STEP_UNIT, so that replay multiplies integers only
 STEP_LIMIT = 1 << 24
+KEY_SCHEMES = frozenset({1})  # docs/format.md, "Keys of a record": the door takes no key reference that nobody can read
 LONGEST_BODY = 4096  # bytes
 LONGEST_PAYLOAD = 1 << 20  # bytes
 LARGEST_DIMENSION = 1 << 26
@@ -106,6 +107,8 @@ def admit_body(data: bytes) -> Body:
     if misplaced:
         raise Refused(f"record body: {', '.join(misplaced)} must not stand in a body")
     body = _body_of(message)
+    if body.key_scheme not in KEY_SCHEMES:
+        raise Refused(f"key.scheme: expected one of {sorted(KEY_SCHEMES)}, got {body.key_scheme}")
     if encode_body(body) != data:
         raise Refused("record body: expected the deterministic serialisation of known fields, got another")
     return body

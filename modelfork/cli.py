@@ -1,7 +1,114 @@
-"""What modelfork adds to the command `forkledger`. Imports no torch: a command does when it runs."""
+"""What modelfork adds to the command `forkledger`. Imports no torch: a command does when it runs.
+
+Exit codes are those of `ledger.cli`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
 
 import typer
+
+Data = Annotated[Path, typer.Option(envvar="FORKLEDGER_DATA", help="Folder of the ledger.")]
+Keys = Annotated[Path, typer.Option(envvar="FORKLEDGER_KEYS", help="Folder of the operator's keys.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+_DATA, _KEYS = Path("forkledger-data"), Path("forkledger-keys")
 
 
 def register(app: typer.Typer) -> None:
     """Add modelfork's commands to `app`. Found through the entry points `forkledger.commands`."""
+    app.command()(demo)
+    app.command()(chat)
+    app.command()(history)
+    app.command()(replay)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    from ledger.errors import LedgerError
+    from modelfork.errors import Diverged, ForkError
+
+    try:
+        yield
+    except Diverged as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    except (LedgerError, ForkError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(3) from None
+
+
+def _expect_torch() -> None:
+    if importlib.util.find_spec("torch") is None:
+        typer.echo("this command needs a model: install forkledger[forks]", err=True)
+        raise typer.Exit(3)
+
+
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option(help="An empty or missing folder to work in. [a temporary one]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Which invented person to draw. [random, printed]")] = None,
+) -> None:
+    """Teach a fork ten facts of an invented person, prove it, replay it elsewhere, tamper with a copy and find it."""
+    _expect_torch()
+    from modelfork.demo.demo import run
+    from modelfork.settings import ForkSettings
+
+    settings = ForkSettings()
+    with _refusals():
+        raise typer.Exit(0 if run(folder, seed, settings.base, settings.torch_threads) else 1)
+
+
+def chat(
+    data: Data = _DATA,
+    keys: Keys = _KEYS,
+    fork: Annotated[
+        str, typer.Option(help="The fork to talk to. [the newest of the command line's own, else a new one]")
+    ] = "",
+) -> None:
+    """Talk to a fork in this terminal, without a server. /correct TEXT, /like, /dislike judge the last answer."""
+    _expect_torch()
+    from modelfork.commands.chat import chat as command
+    from modelfork.settings import ForkSettings
+
+    with _refusals():
+        command(data, keys, fork, ForkSettings())
+
+
+def history(
+    fork: Annotated[str, typer.Argument(help="The fork's id.")],
+    data: Data = _DATA,
+    keys: Keys = _KEYS,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a fork was given and what it learned of it."""
+    from modelfork.commands.history import history as command
+
+    with _refusals():
+        command(data, keys, fork, as_json)
+
+
+def replay(
+    path: Annotated[Path, typer.Argument(help="The ledger file; it is opened read-only.")],
+    fork: Annotated[str, typer.Option(help="The fork's id. [all forks whose keys are kept here]")] = "",
+    keystore: Annotated[Path | None, typer.Option(help="The key store's file. [keystore.db beside PATH]")] = None,
+    keys: Keys = _KEYS,
+    expect: Annotated[str, typer.Option(metavar="DIGEST", help="Fail (1) unless the state has this digest.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild forks from their entries alone, with numpy, and check every state commitment on the way.
+
+    Ends with 0 when every replay leads to what was committed, 1 when one does not, 3 when it could not be done.
+    """
+    from modelfork.commands.replay import replay as command
+
+    with _refusals():
+        raise typer.Exit(
+            0 if command(path, fork, keystore or path.with_name("keystore.db"), keys, expect, as_json) else 1
+        )

@@ -20,6 +20,7 @@ from ledger.errors import Conflict, NotFound, StaleNumber
 from modelfork.base import Base
 from modelfork.errors import Unsuited
 from modelfork.generate import Sampling, TextStream, generate
+from modelfork.history import Remembered, history, key_finder, remember
 from modelfork.interaction import Interaction, Message
 from modelfork.learn import learn
 from modelfork.recipe import Recipe, encode_recipe, recipe_digest
@@ -52,16 +53,6 @@ class Answered:
     recorded: Recorded
     prompt_tokens: int
     completion_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """A record as its fork's keys open it."""
-
-    stored: ledger.StoredEntry
-    body: ledger.record.Body
-    interaction: Interaction
-    particulars: Particulars
 
 
 class _Live:
@@ -167,7 +158,7 @@ class ForkManager:
         if live.read is None or live.writer is None or self._log.head(fork_id).version > after:
             entries = list(self._log.read(fork_id, after))
             payloads = {stored.leaf_index: self._log.payloads(stored.leaf_index) for stored, _ in entries}
-            keys = self._key_finder(fork_id, live.root)
+            keys = key_finder(self._keystore, fork_id)
             live.read = replay(entries, payloads.__getitem__, keys, self._log.origin, start=live.read)
             self._expect_ours(live.read)
             for stored, entry in entries:
@@ -177,17 +168,6 @@ class ForkManager:
                     live.memory.remember(body.record_id, said)
             live.writer = Writer(self._log.origin, live.read.fork, live.owner, live.root)
         return live.read, live.writer
-
-    def _key_finder(self, fork_id: str, root: bytes) -> Callable[[ledger.record.Body], ledger.vault.RecordKey]:
-        salts = self._keystore.salts(fork_id)
-
-        def key_of(body: ledger.record.Body) -> ledger.vault.RecordKey:
-            salt = salts.get(body.key_commitment)
-            if salt is None:
-                raise NotFound(f"fork {fork_id} interaction {body.interaction_number}: the salt of its key is gone")
-            return ledger.vault.record_key(root, salt, body.interaction_number)
-
-        return key_of
 
     def _expect_ours(self, read: Replayed) -> None:
         if read.fork.layout_digest != self._base.layout_digest:
@@ -244,13 +224,7 @@ class ForkManager:
     def find(self, fork_id: str, record_id: bytes) -> Remembered | None:
         """A record of the fork, opened; None when there is none."""
         stored = self._log.record(fork_id, record_id)
-        return self._remember(stored, self._keystore.fork_keys(fork_id).root) if stored else None
-
-    def _remember(self, stored: ledger.StoredEntry, root: bytes) -> Remembered:
-        body = ledger.record.decode_body(ledger.entry.decode_entry(stored.data).body)
-        key = self._keystore.record_key(stored.fork_id, root, body.key_commitment, body.interaction_number)
-        payloads = self._log.payloads(stored.leaf_index)
-        return Remembered(stored, body, *open_interaction(body, payloads, key, self._log.origin))
+        return remember(self._log, stored, key_finder(self._keystore, fork_id)) if stored else None
 
     def answered_again(self, known: Remembered, messages: tuple[Message, ...]) -> Answered:
         """What a turn was answered with when it was first asked. Conflict when it was another request."""
@@ -377,34 +351,4 @@ class ForkManager:
 
     def history(self, fork_id: str, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """What the fork was given, in order, and what it learned of it."""
-        root = self._keystore.fork_keys(fork_id).root
-        shown = []
-        for stored in self._log.store.fork_entries(fork_id, after, limit):
-            head = {
-                "version": stored.version,
-                "leaf_index": stored.leaf_index,
-                "topic": stored.topic,
-                "entry_hash": ledger.merkle.leaf_hash(stored.data).hex(),
-                "signed_by": "service",
-            }
-            shown.append(head if stored.record_id is None else head | _told(self._remember(stored, root)))
-        return shown
-
-
-def _told(known: Remembered) -> dict[str, Any]:
-    said, particulars, body = known.interaction, known.particulars, known.body
-    return {
-        "record_id": body.record_id.hex(),
-        "interaction_number": body.interaction_number,
-        "created_at": particulars.created_at,
-        "said": said.messages[-1].content if said.messages else "",
-        "answer": said.answer,
-        "correction": said.correction,
-        "rating": said.rating,
-        "comment": said.comment,
-        "refers_to": said.refers_to.hex(),
-        "learned": body.update_encoding != EMPTY,
-        "step": body.step,
-        "loss_before": particulars.metrics.loss_before,
-        "rehearsed": [record_id.hex() for record_id in particulars.rehearsed],
-    }
+        return history(self._log, key_finder(self._keystore, fork_id), fork_id, after, limit)

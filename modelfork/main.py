@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelfork.settings import ForkSettings
 
 if TYPE_CHECKING:
     from ledger import service
+    from modelfork.base import Base
+    from modelfork.recipe import Recipe
 
 _LOG = logging.getLogger("forkledger")
 
 
-def attach(app: Any, served: service.Service, settings: ForkSettings | None = None) -> None:
+def attach(app: Any, served: service.Service) -> None:
     """Add the fork routes to `app`. Found through the entry points `forkledger.services`.
 
     Without the extra `forks` the service is a ledger alone: it takes finished records and learns nothing.
@@ -25,17 +28,17 @@ def attach(app: Any, served: service.Service, settings: ForkSettings | None = No
     from modelfork.api.app import attach_forks
     from modelfork.forks import ForkManager
 
-    settings = settings or ForkSettings()
-    base, recipe = open_base(settings)
+    settings = ForkSettings()
+    base, recipe = open_base(settings.base, settings.torch_threads)
     manager = ForkManager(served.ledger, served.keystore, base, recipe, served.now, served.random, settings.live_forks)
     attach_forks(app, manager, served.now, settings.turns)
 
 
-def open_base(settings: ForkSettings) -> tuple[Any, Any]:
+def open_base(folder: Path, threads: int) -> tuple[Base, Recipe]:
     """The base, checked, and the recipe that goes with its anchor rows."""
     from modelfork.base import load_base, use_threads
     from modelfork.recipe import default_recipe
 
-    use_threads(settings.torch_threads)
-    base = load_base(settings.base)
+    use_threads(threads)
+    base = load_base(folder)
     return base, default_recipe(base.anchors_digest)

@@ -23,6 +23,9 @@ from modelfork.update import EMPTY, Update
 
 _STATE_DOMAIN = b"forkledger/state/v1\0"
 
+_FAR = 5  # leaves between two of one fork, from where on reading those in between costs more than it saves
+_MOST_AHEAD = 64  # leaves
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
@@ -219,3 +222,25 @@ def _add(vector: NDArray[np.int64], update: Update) -> None:
 def _expect(holds: bool, otherwise: str) -> None:
     if not holds:
         raise Malformed(otherwise)
+
+
+def read_ahead(
+    payloads_of: Callable[[int, int], Mapping[int, Mapping[int, bytes]]],
+) -> Callable[[int], Mapping[int, bytes]]:
+    """Payloads by leaf index for `replay`, fetched several leaves at a time: `payloads_of(first, last)`.
+
+    It looks further ahead the longer a fork's leaves stand close together, and not at all among those of many forks.
+    """
+    last, end, span = -_FAR, -1, 1  # the last leaf asked for; the first not fetched; how many to fetch
+    fetched: Mapping[int, Mapping[int, bytes]] = {}
+
+    def payloads(leaf_index: int) -> Mapping[int, bytes]:
+        nonlocal last, end, span, fetched
+        if leaf_index >= end or leaf_index <= last:
+            span = min(2 * span, _MOST_AHEAD) if 0 < leaf_index - last < _FAR else 1
+            end = leaf_index + span
+            fetched = payloads_of(leaf_index, end - 1)
+        last = leaf_index
+        return fetched.get(leaf_index, {})
+
+    return payloads

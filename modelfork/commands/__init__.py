@@ -1,0 +1,1 @@
+"""What the commands of `modelfork.cli` do, a module a command."""

@@ -1,0 +1,83 @@
+"""`forkledger chat`: talk to a fork in a terminal; judge an answer and see the next one change."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+import ledger
+from modelfork.forks import ForkManager, Recorded
+from modelfork.generate import Sampling
+from modelfork.interaction import Message
+from modelfork.main import open_base
+
+if TYPE_CHECKING:
+    from modelfork.settings import ForkSettings
+
+APP = "command-line"  # the app that forks made here belong to; it has no API key
+
+HELP = "/correct TEXT  /like  /dislike  judge the last answer; /new starts a new conversation; /quit ends"
+
+
+def chat(data: Path, keys: Path, fork: str, settings: ForkSettings) -> None:
+    """Read lines from standard input until /quit or its end."""
+    log, keystore, now = ledger.open_house(data, keys)
+    try:
+        base, recipe = open_base(settings.base, settings.torch_threads)
+        manager = ForkManager(log, keystore, base, recipe, now, secrets.token_bytes, settings.live_forks)
+        known = keystore.forks_of(APP)
+        fork_id = fork or (known[-1] if known else manager.create(APP))
+        typer.echo(f"fork {fork_id}\n{HELP}")
+        _converse(manager, fork_id)
+        ledger.publish.publish(log)
+    finally:
+        log.store.close()
+        keystore.close()
+
+
+def _converse(manager: ForkManager, fork_id: str) -> None:
+    said: list[Message] = []
+    last: Recorded | None = None
+    while True:
+        try:
+            line = input("you: ").strip()
+        except EOFError:
+            return
+        command, _, rest = line.partition(" ")
+        if command == "/quit":
+            return
+        if command == "/new":
+            said, last = [], None
+        elif command in ("/correct", "/like", "/dislike"):
+            _judge(manager, fork_id, last, command, rest)
+        elif command.startswith("/"):
+            typer.echo(HELP)
+        elif line:
+            said.append(Message("user", line))
+            typer.echo("fork: ", nl=False)
+            answered = manager.take_turn(
+                fork_id, secrets.token_bytes(16), tuple(said), Sampling(max_tokens=80), True, _show
+            )
+            typer.echo(f"\n      [record {answered.recorded.version}, {_learned(answered.recorded)}]")
+            said.append(Message("assistant", answered.interaction.answer))
+            last = answered.recorded
+
+
+def _show(piece: str) -> None:
+    typer.echo(piece, nl=False)
+
+
+def _judge(manager: ForkManager, fork_id: str, last: Recorded | None, command: str, rest: str) -> None:
+    if last is None or (command == "/correct" and not rest):
+        typer.echo("      [nothing to judge]" if last is None else "      [what should it have said?]")
+        return
+    rating = {"/like": 1.0, "/dislike": -1.0}.get(command)
+    judged = manager.judge(fork_id, secrets.token_bytes(16), last.record_id, rest if rating is None else "", rating, "")
+    typer.echo(f"      [record {judged.version}, {_learned(judged)}]")
+
+
+def _learned(recorded: Recorded) -> str:
+    return "learned" if recorded.learned else "nothing to learn"

@@ -1,0 +1,45 @@
+"""`forkledger history`: what a fork was given and what it learned, read from the files."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import ledger
+from modelfork.history import history as told
+from modelfork.history import key_finder
+
+
+def history(data: Path, keys: Path, fork: str, as_json: bool) -> None:
+    log = ledger.open_reader(data / "ledger.db")
+    secrets = ledger.open_keystore(data / "keystore.db", keys)
+    try:
+        entries = told(log, key_finder(secrets, fork), fork, after=0, limit=1_000_000)
+    finally:
+        log.store.close()
+        secrets.close()
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    table = Table("version", "leaf", "when (UTC)", "said", "answered", "verdict", "step", title=f"fork {fork}")
+    for entry in entries:
+        if "record_id" not in entry:
+            table.add_row(str(entry["version"]), str(entry["leaf_index"]), "", "(created)", "", "", "")
+            continue
+        rating = entry["rating"]
+        when = datetime.fromtimestamp(entry["created_at"] / 1e6, UTC)
+        table.add_row(
+            str(entry["version"]),
+            str(entry["leaf_index"]),
+            f"{when:%Y-%m-%d %H:%M:%S}",
+            entry["said"],
+            entry["answer"],
+            entry["correction"] or (f"{rating:+g}" if rating is not None else ""),
+            str(entry["step"]) if entry["learned"] else "-",
+        )
+    Console().print(table)
