@@ -149,6 +149,8 @@ class ServiceKey:
         return nonce + sealed
 
     def open(self, sealed: bytes, about: bytes) -> bytes:
+        if len(sealed) < 24 + 16:  # PyNaCl would ask for a buffer of negative length
+            raise BadSignature(f"sealed key: expected at least 40 bytes, got {len(sealed)}")
         try:
             return crypto_aead_xchacha20poly1305_ietf_decrypt(sealed[24:], about, sealed[:24], self.raw)
         except CryptoError:
