@@ -8,6 +8,7 @@ Run once, by hand; what it wrote is committed and stays.
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 EMPTY, SIGNS, SPARSE, INT4, INT8, SIGN_SUMS = 1, 2, 3, 4, 5, 6
 HERE = Path(__file__).parent
@@ -57,7 +58,7 @@ def q_of(encoding: int, dimension: int, seed: int) -> list[int]:
 
 
 def main() -> None:
-    updates = []
+    updates: list[dict[str, Any]] = []
     for encoding in (EMPTY, SIGNS, SPARSE, INT4, INT8, SIGN_SUMS):
         for dimension in (1, 16, 50, 100):
             q = q_of(encoding, dimension, 100 * encoding + dimension)
@@ -67,8 +68,10 @@ def main() -> None:
     (HERE / "update.json").write_text(json.dumps({"origin": origin, "updates": updates}) + "\n")
 
     layout = hashlib.sha256(b"a layout").digest()
-    state, states = [0] * 50, []
-    for update in [None, *(update for update in updates if len(update["q"]) == 50)]:
+    state = [0] * 50
+    states: list[dict[str, Any]] = []
+    learned: list[dict[str, Any]] = [update for update in updates if len(update["q"]) == 50]
+    for update in [None, *learned]:
         if update is not None:
             state = [number + update["step"] * q for number, q in zip(state, update["q"], strict=True)]
         message = b"forkledger/state/v1\0" + layout + len(state).to_bytes(8, "little")
