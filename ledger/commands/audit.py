@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.progress import Progress
 from ledger import keptcheckpoint, note
 from ledger.audit import Report
 from ledger.audit import audit as audit_store
-from ledger.store.sqlite import open_read_only
+from ledger.store.sqlite import SqliteStore, open_read_only
 
 
 def audit(path: Path, pinned: note.Ed25519Verifier | None, state: Path | None, kept_in: Path, as_json: bool) -> bool:
@@ -23,7 +24,7 @@ def audit(path: Path, pinned: note.Ed25519Verifier | None, state: Path | None, k
     """
     store = open_read_only(path)
     try:
-        stated = pinned.vkey if pinned else store.setting("log-vkey") or ""
+        stated = pinned.vkey if pinned else _stated_key(store)
         file = state or keptcheckpoint.place(kept_in, stated)
         kept = keptcheckpoint.read(file)
         with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -43,6 +44,15 @@ def audit(path: Path, pinned: note.Ed25519Verifier | None, state: Path | None, k
     else:
         _print_report(report)
     return report.clean
+
+
+def _stated_key(store: SqliteStore) -> str:
+    """The log key as the file states it, only to find what was kept of this log; the audit judges it."""
+    try:
+        with store.snapshot() as now:
+            return now.setting("log-vkey") or ""
+    except sqlite3.DatabaseError:  # the audit says what is wrong with the file
+        return ""
 
 
 def _report_as_json(report: Report) -> dict[str, object]:

@@ -6,10 +6,14 @@ Runs in an environment of its own, which `.ci/setup` makes from `.ci/base-lock.t
 
 import json
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from ledger.publish import publish
+from tests.ledger.written import LOG_KEY, fill, open_ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,9 +64,7 @@ def run(command: list[str | Path], folder: Path) -> str:
 
 
 def test_it_has_no_model_library(base_python: Path, tmp_path: Path) -> None:
-    find = (
-        "import importlib.util, sys; print([name for name in sys.argv[1:] if importlib.util.find_spec(name)])"
-    )
+    find = "import importlib.util, sys; print([name for name in sys.argv[1:] if importlib.util.find_spec(name)])"
     assert run([base_python, "-c", find, *MODEL_LIBRARIES], tmp_path) == "[]\n"
 
 
@@ -85,3 +87,21 @@ def test_help_imports_nothing_heavy(base_python: Path, tmp_path: Path) -> None:
 
 
 # `forkledger audit` and `forkledger replay` of a ledger that the full install wrote belong below this line.
+
+
+def test_it_audits_a_ledger_and_finds_a_flipped_byte(base_python: Path, tmp_path: Path) -> None:
+    path, command = tmp_path / "ledger.db", base_python.with_name("forkledger")
+    ledger = open_ledger(path)
+    writer = fill(ledger, forks=1, records=2)[0]
+    publish(ledger)
+    ledger.store.close()
+    audit: list[str | Path] = [command, "audit", path, "--log-key", LOG_KEY.vkey, "--state", tmp_path / "kept"]
+    assert run(audit, tmp_path).endswith("audit: everything holds\n")
+    with sqlite3.connect(path) as connection:
+        (payload,) = connection.execute("SELECT bytes FROM payloads WHERE leaf_index=2 AND kind=2").fetchone()
+        flipped = payload[:100] + bytes([payload[100] ^ 1]) + payload[101:]
+        connection.execute("UPDATE payloads SET bytes=? WHERE leaf_index=2 AND kind=2", [flipped])
+    connection.close()
+    done = subprocess.run(audit, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"leaf 2 fork {writer.fork_id} version 3: payload 2:")
