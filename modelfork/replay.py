@@ -167,7 +167,7 @@ class _Fold:
         # 1. Place: this log, this fork, the next version.
         _expect(entry.origin == self._origin, "origin: the entry is of another log")
         _expect(self._fork is None or entry.fork_id == self._fork.fork_id, "place: the entry is of another fork")
-        _expect(entry.version == self._version + 1, f"place: expected version {self._version + 1}")
+        _expect(entry.version == self._version + 1, "place: expected version", self._version + 1)
         # 2. Chain: it continues exactly what was read before.
         _expect(entry.previous == self._head, "chain: previous is not the leaf hash of the entry before")
         # 3. Topic: its effect on the state is known; otherwise the replay of this fork ends here.
@@ -195,7 +195,7 @@ class _Fold:
         # 5. Statement: this fork, the next interaction number, the fork's own layout, recipe and dimension.
         body = ledger.record.decode_body(entry.body)
         _expect(body.fork_id == fork.fork_id, "body: it names another fork")
-        _expect(body.interaction_number == self._records + 1, f"interaction number: expected {self._records + 1}")
+        _expect(body.interaction_number == self._records + 1, "interaction number: expected", self._records + 1)
         _expect(body.layout_digest == fork.layout_digest, "layout: not the one that the fork was created with")
         _expect(body.recipe_digest == fork.recipe_digest, "recipe: not the one that the fork was created with")
         _expect(body.update_dimension == fork.dimension, "dimension: not the one that the fork was created with")
@@ -219,9 +219,9 @@ def _add(vector: NDArray[np.int64], update: Update) -> None:
         vector += np.multiply(update.q, np.int32(update.step), dtype=np.int32)
 
 
-def _expect(holds: bool, otherwise: str) -> None:
+def _expect(holds: bool, otherwise: str, number: int | None = None) -> None:
     if not holds:
-        raise Malformed(otherwise)
+        raise Malformed(otherwise if number is None else f"{otherwise} {number}")
 
 
 def read_ahead(

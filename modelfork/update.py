@@ -16,7 +16,7 @@ does not have and a wrong length. Bits are numbered from the least significant o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,23 +123,35 @@ def unpack(encoding: int, dimension: int, step: int, packed: bytes) -> Update:
     raw = np.frombuffer(packed, np.uint8)
     if encoding == EMPTY:
         q = np.zeros(dimension, np.int8)
-    elif encoding == SIGNS:
-        bits = np.unpackbits(raw, bitorder="little")
-        _expect(not bits[dimension:].any(), "padding bits are zero")
-        q = bits[:dimension].view(np.int8) * np.int8(2) - np.int8(1)
-    elif encoding == SIGN_SUMS:
-        codes = _unpack_codes(raw, 2, dimension)
-        q = codes.view(np.int8) * np.int8(2) - np.int8(3)
-    elif encoding == INT4:
-        codes = _unpack_codes(raw, 4, dimension)
-        _expect(bool((codes != 8).all()), "INT4 numbers are from -7 to 7")
-        q = (codes << np.uint8(4)).view(np.int8) >> np.int8(4)
     elif encoding == INT8:
         q = raw.view(np.int8).copy()
-        _expect(bool((q != -128).all()), "INT8 numbers are from -127 to 127")
-    else:
+        _expect(-128 not in q, "INT8 numbers are from -127 to 127")
+    elif encoding == SPARSE_SIGNS:
         q = _unpack_sparse(raw, dimension)
-    return Update(step, encoding, cast(NDArray[np.int8], q))
+    else:
+        table = _NUMBERS[encoding]
+        last = dimension % table.itemsize * (8 // table.itemsize)  # bits of the last byte that hold numbers, 0: all
+        _expect(not last or not packed[-1] >> last, "padding bits are zero")
+        q = table.take(raw).view(np.int8)[:dimension]
+        _expect(encoding != INT4 or -8 not in q, "INT4 numbers are from -7 to 7")
+    return Update(step, encoding, q)
+
+
+def _numbers_of_bytes(values: list[int]) -> NDArray[Any]:
+    """What each byte holds, where a code of a few bits stands for each of `values`: as one integer a byte, so that
+    a whole byte is looked up at once. Its bytes are the numbers, the first in front."""
+    width = len(values).bit_length() - 1
+    places = np.arange(0, 8, width, dtype=np.uint8)
+    codes = (np.arange(256, dtype=np.uint8)[:, None] >> places) & np.uint8(len(values) - 1)  # (256, numbers a byte)
+    table: NDArray[Any] = np.array(values, np.int8)[codes].view(f"u{places.size}").reshape(256)
+    return table
+
+
+_NUMBERS = {
+    SIGNS: _numbers_of_bytes([-1, 1]),
+    SIGN_SUMS: _numbers_of_bytes([-3, -1, 1, 3]),
+    INT4: _numbers_of_bytes([*range(8), *range(-8, 0)]),
+}
 
 
 def _pack_codes(codes: NDArray[np.uint8], width: int) -> bytes:
@@ -152,17 +164,6 @@ def _pack_codes(codes: NDArray[np.uint8], width: int) -> bytes:
     for at in range(1, per_byte):
         packed |= columns[:, at] << np.uint8(at * width)
     return packed.tobytes()
-
-
-def _unpack_codes(raw: NDArray[np.uint8], width: int, count: int) -> NDArray[np.uint8]:
-    per_byte = 8 // width
-    columns = np.empty((raw.size, per_byte), np.uint8)
-    mask = np.uint8((1 << width) - 1)
-    for at in range(per_byte):
-        columns[:, at] = (raw >> np.uint8(at * width)) & mask
-    codes = columns.reshape(-1)
-    _expect(not codes[count:].any(), "padding bits are zero")
-    return codes[:count]
 
 
 def _upper_bits(dimension: int) -> int:
