@@ -1,8 +1,10 @@
 """One interaction, one update: what the person gave, as small integers times one exact step.
 
 A step's batch holds the lesson, rewordings of its question, earlier interactions of the same person and anchor rows.
-Its size is Polyak's: far from the target long, at the target nothing; its direction is the gradient's sign. No state
-but the fork's own is kept: the same base, recipe, state, interaction, memory and seed give the same update.
+It takes a few iterations in float32, each along the gradient's sign and as long as Polyak says: far from the target
+long, at the target nothing. Every iteration draws other anchor rows, so that a few of them watch over many skills.
+Where that led is then rounded to what the encoding can carry. No state but the fork's own is kept: the same base,
+recipe, state, interaction, memory and seed give the same update.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from modelfork.interaction import Interaction, Message
 from modelfork.recipe import Recipe
 from modelfork.rehearse import Memory, question
 from modelfork.reword import rewordings
-from modelfork.update import EMPTY, SIGN_SUMS, SPARSE_SIGNS, Update, sparse_count
+from modelfork.update import INT4, INT8, SIGN_SUMS, SIGNS, SPARSE_SIGNS, STEP_LIMIT, Update, empty, sparse_count
 
 WIDTH = 128  # tokens of a packed row, unless one lesson needs more
 STEP = 2.0**-24
+LARGEST = {INT4: 7, INT8: 127}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +108,34 @@ def learn(
         return _nothing(base, 0.0, 0)
     rng = default_rng(seed)
     rows, rehearsed = _rows(base, recipe, lesson, memory, rng)
-    if rows is None:
+    if rows[0].begin >= len(rows[0].tokens):
         return _nothing(base, 0.0, 0)
-    batch = pack(rows, base.pad)
-    return _steps(base, recipe, state, lesson, batch, rehearsed)
+    batch = pack([*rows, *_anchor_rows(base, recipe, rng)], base.pad)
+    numbers = base.cores.numbers(state)
+    before, loss, grad = gradient(base, numbers, batch)
+    tokens = len(batch.targets)
+    if before <= recipe.target_loss_nats:
+        return _nothing(base, before, tokens)
+    contradicts = lesson.kind == "answer" and before > recipe.contradiction_loss_nats
+    iterations = recipe.contradiction_iterations if contradicts else recipe.iterations
+    encoding = recipe.contradiction_encoding if contradicts else recipe.update_encoding
+    eta = recipe.eta_ratio * (recipe.own_words_ratio if lesson.kind == "words" else 1.0)
+    moved = torch.zeros_like(numbers)  # (dimension,)
+    for number in range(iterations):
+        if number:
+            batch = pack([*rows, *_anchor_rows(base, recipe, rng)], base.pad)
+            tokens += len(batch.targets)
+            _, loss, grad = gradient(base, numbers + moved, batch)
+        moved -= eta * polyak(grad, loss - recipe.target_loss_nats, encoding)
+    step, q = rounded(moved.numpy(), encoding)
+    step = min(step, recipe.longest_step)
+    if not step:
+        return _nothing(base, before, tokens)
+    return Learned(Update(step, encoding, q), rehearsed, Metrics(before, tokens, iterations))
 
 
 def _nothing(base: Base, loss: float, tokens: int) -> Learned:
-    update = Update(0, EMPTY, np.zeros(base.cores.dimension, np.int8))
-    return Learned(update, (), Metrics(loss, tokens, 0))
+    return Learned(empty(base.cores.dimension), (), Metrics(loss, tokens, 0))
 
 
 # --- the rows of a step -----------------------------------------------------------------------------------
@@ -121,8 +143,8 @@ def _nothing(base: Base, loss: float, tokens: int) -> Learned:
 
 def _rows(
     base: Base, recipe: Recipe, lesson: Lesson, memory: Memory, rng: Generator
-) -> tuple[list[Row] | None, tuple[bytes, ...]]:
-    """The lesson's row first. None where it has no token to learn."""
+) -> tuple[list[Row], tuple[bytes, ...]]:
+    """The lesson's row first, its rewordings, earlier interactions; and the record ids of those."""
     asked = lesson.messages[-1].content
     if lesson.kind == "words":
         first = words_row(base, lesson.messages, recipe.longest_row, recipe.own_words_ratio)
@@ -135,19 +157,19 @@ def _rows(
         ]
         if lesson.kind == "avoid":
             first, others = replace(first, avoid=True), [replace(row, avoid=True) for row in others]
-    if first.begin >= len(first.tokens):
-        return None, ()
     rehearsals = memory.choose(recipe.rehearsed, int(rng.integers(2**62)), asked)
     for earlier in rehearsals:
         last = earlier.messages[: _last_user(earlier.messages) + 1]
         texts = [last[-1].content, *reworded(base, recipe, last[-1].content, memory)]
         text = texts[int(rng.integers(len(texts)))]
         others.append(answer_row(base, _asked(last, text), earlier.answer, recipe.longest_row))
-    if base.anchors:
-        for at in rng.choice(len(base.anchors), min(recipe.anchors, len(base.anchors)), replace=False):
-            anchor = base.anchors[int(at)].messages
-            others.append(answer_row(base, anchor[:-1], anchor[-1].content, recipe.longest_row))
     return [first, *others], tuple(earlier.record_id for earlier in rehearsals)
+
+
+def _anchor_rows(base: Base, recipe: Recipe, rng: Generator) -> list[Row]:
+    ats = rng.choice(len(base.anchors), min(recipe.anchors, len(base.anchors)), replace=False) if base.anchors else ()
+    chosen = [base.anchors[int(at)].messages for at in ats]
+    return [answer_row(base, one[:-1], one[-1].content, recipe.longest_row) for one in chosen]
 
 
 def answer_row(base: Base, messages: Sequence[Message], answer: str, longest: int) -> Row:
@@ -257,46 +279,53 @@ def gradient(base: Base, numbers: Tensor, batch: Batch) -> tuple[float, float, T
     return float(each[: batch.lesson].detach().mean()), float(loss.detach()), slope
 
 
-def _steps(
-    base: Base,
-    recipe: Recipe,
-    state: NDArray[np.int64],
-    lesson: Lesson,
-    batch: Batch,
-    rehearsed: tuple[bytes, ...],
-) -> Learned:
-    numbers = base.cores.numbers(state)
-    before, loss, grad = gradient(base, numbers, batch)
-    tokens = len(batch.targets)
-    if before <= recipe.target_loss_nats:
-        return _nothing(base, before, tokens)
-    contradicts = lesson.kind == "answer" and before > recipe.contradiction_loss_nats
-    iterations = recipe.contradiction_iterations if contradicts else 1
-    encoding = SIGN_SUMS if iterations == 3 else recipe.update_encoding
-    ratio = recipe.eta_ratio * (recipe.own_words_ratio if lesson.kind == "words" else 1.0)
-    q = np.zeros(len(state), np.int8)
-    step = 0
-    for number in range(iterations):
-        if number:
-            _, loss, grad = gradient(base, numbers, batch)
-        signs, length = _signs(grad, encoding)
-        if not number:
-            wanted = ratio * max(loss - recipe.target_loss_nats, 0.0) / max(length, 1e-12)
-            step = min(int(wanted / STEP / 1), recipe.longest_step)
-            if not step:
-                return _nothing(base, before, tokens)
-        q -= signs
-        numbers = numbers - torch.from_numpy(signs.astype(np.float32)) * (step * STEP)
-    return Learned(Update(step, encoding, q), rehearsed, Metrics(before, tokens, iterations))
+def polyak(grad: Tensor, excess: float, encoding: int) -> Tensor:
+    """What to go along the gradient's sign so that the loss falls by `excess`, if it were linear: (dimension,).
 
-
-def _signs(grad: Tensor, encoding: int) -> tuple[NDArray[np.int8], float]:
-    """Signs (dimension,) of what the encoding can carry of the gradient, and the sum of its absolute values there."""
-    g = grad.numpy()
+    An encoding that carries few numbers goes along the largest only.
+    """
+    signs = grad.sign()
     if encoding == SPARSE_SIGNS:
-        count = sparse_count(len(g))
-        top = np.argsort(-np.abs(g), kind="stable")[:count]
-        signs = np.zeros(len(g), np.int8)
-        signs[top] = np.where(g[top] >= 0, 1, -1)
-        return signs, float(np.abs(g[top]).sum())
-    return np.where(g >= 0, 1, -1).astype(np.int8), float(np.abs(g).sum())
+        signs *= torch.from_numpy(_largest(grad.numpy()))
+    length = float((grad * signs).sum())  # its 1-norm, over what is gone along
+    return signs * (max(excess, 0.0) / length if length > 0 else 0.0)
+
+
+def rounded(moved: NDArray[np.float32], encoding: int) -> tuple[int, NDArray[np.int8]]:
+    """Step k and q (dimension,) of the encoding, so that k * 2^-24 * q is close to where the iterations led."""
+    size = np.abs(moved)
+    if encoding == SPARSE_SIGNS:
+        kept = _largest(moved)
+        return _step(float(size[kept].mean())), (np.where(moved < 0, -1, 1) * kept).astype(np.int8)
+    if encoding == SIGNS:
+        return _step(float(size.mean())), np.where(moved < 0, -1, 1).astype(np.int8)
+    best = (np.inf, 0.0, np.zeros(len(moved), np.int8))
+    for unit in _units(size, encoding):
+        if encoding == SIGN_SUMS:
+            q = np.clip(2 * np.floor(moved / (2 * unit)) + 1, -3, 3)
+        else:
+            most = LARGEST[encoding]
+            q = np.clip(np.rint(moved / unit), -most, most)
+        off = float(np.square(moved - unit * q, dtype=np.float64).sum())
+        if off < best[0]:
+            best = (off, unit, q.astype(np.int8))
+    return _step(best[1]), best[2]
+
+
+def _units(size: NDArray[np.float32], encoding: int) -> list[float]:
+    """Candidates for what 1 stands for."""
+    if not size.any():
+        return []
+    whole = float(size.mean()) if encoding == SIGN_SUMS else float(size.max()) / LARGEST[encoding]
+    return [whole * part / 20 for part in range(4, 25)]
+
+
+def _largest(numbers: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of the numbers (dimension,) SPARSE_SIGNS carries; the earlier of equals."""
+    kept = np.zeros(len(numbers), np.bool_)
+    kept[np.argsort(-np.abs(numbers), kind="stable")[: sparse_count(len(numbers))]] = True
+    return kept
+
+
+def _step(unit: float) -> int:
+    return min(round(unit / STEP), int(STEP_LIMIT) - 1)

@@ -37,14 +37,17 @@ class Recipe:
     rewording_prompt: str
     own_words_weight: int
     update_encoding: int
+    iterations: int
+    contradiction_encoding: int
 
     def __post_init__(self) -> None:
         if len(self.anchors_digest) != 32:
             raise Malformed(f"recipe: expected 32 bytes in anchors_digest, got {len(self.anchors_digest)}")
         if not 0 <= self.longest_step < ledger.record.STEP_LIMIT:
             raise Malformed(f"recipe: expected a longest step below 2^24, got {self.longest_step}")
-        if not self.update_encoding or self.update_encoding not in record_pb2.UpdateEncoding.values():
-            raise Malformed(f"recipe: update encoding {self.update_encoding} is not one of the known encodings")
+        for encoding in (self.update_encoding, self.contradiction_encoding):
+            if not encoding or encoding not in record_pb2.UpdateEncoding.values():
+                raise Malformed(f"recipe: update encoding {encoding} is not one of the known encodings")
 
     @property
     def target_loss_nats(self) -> float:
@@ -86,19 +89,21 @@ def recipe_digest(data: bytes) -> bytes:
 
 
 def default_recipe(anchors_digest: bytes) -> Recipe:
-    """What a new fork is created with, where nothing else is asked for."""
+    """What a new fork is created with, where nothing else is asked for. docs/learning.md has what was tried."""
     return Recipe(
         target_loss=ONE // 20,
         eta=ONE,
-        longest_step=1 << 18,
+        longest_step=1 << 20,
         rehearsed=6,
-        rewordings=2,
-        anchors=4,
+        rewordings=4,
+        anchors=12,
         anchors_digest=anchors_digest,
-        contradiction_loss=2 * ONE,
-        contradiction_iterations=3,
+        contradiction_loss=ONE,
+        contradiction_iterations=8,
         longest_row=256,
-        rewording_prompt="",
+        rewording_prompt="Say this in other words: ",
         own_words_weight=ONE // 4,
-        update_encoding=int(record_pb2.UPDATE_ENCODING_SIGNS),
+        update_encoding=int(record_pb2.UPDATE_ENCODING_SPARSE_SIGNS),
+        iterations=4,
+        contradiction_encoding=int(record_pb2.UPDATE_ENCODING_SIGN_SUMS),
     )

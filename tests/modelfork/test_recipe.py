@@ -20,7 +20,7 @@ def test_any_other_number_is_another_recipe() -> None:
     digests = {recipe_digest(encode_recipe(RECIPE))}
     for name in RECIPE.__slots__:
         value = getattr(RECIPE, name)
-        other = b"z" * 32 if isinstance(value, bytes) else value + ("x" if isinstance(value, str) else 1)
+        other = b"z" * 32 if isinstance(value, bytes) else value + "x" if isinstance(value, str) else value - 1
         changed: dict[str, Any] = {name: other}
         digests.add(recipe_digest(encode_recipe(replace(RECIPE, **changed))))
     assert len(digests) == 1 + len(RECIPE.__slots__)
@@ -36,7 +36,13 @@ def test_ratios_are_exact() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"anchors_digest": b"short"}, {"longest_step": 1 << 24}, {"update_encoding": 0}, {"update_encoding": 99}],
+    [
+        {"anchors_digest": b"short"},
+        {"longest_step": 1 << 24},
+        {"update_encoding": 0},
+        {"update_encoding": 99},
+        {"contradiction_encoding": 0},
+    ],
 )
 def test_what_is_no_recipe_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(Malformed):
