@@ -233,6 +233,7 @@ def test_columns_of_another_type_are_found_and_do_not_end_the_audit(copy: Path) 
         ("DELETE FROM entries WHERE notification_id=4", 3, 3),
         ("DELETE FROM entries WHERE notification_id=8", 9, 5),
         ("UPDATE entries SET notification_id=1000000 WHERE notification_id=8", 3, 7),
+        ("UPDATE entries SET record_id=x'00' WHERE notification_id=1", 3, 0),
         ("DELETE FROM payloads WHERE leaf_index=4 AND kind=4", 7, 4),
         ("INSERT INTO payloads VALUES (5, 3, x'00')", 7, 5),
         ("INSERT INTO payloads VALUES (0, 1, x'00')", 7, 0),
@@ -265,6 +266,19 @@ def test_a_file_that_sqlite_cannot_read_on_is_a_fault_and_no_crash(copy: Path) -
     damaged[(page - 1) * size : (page - 1) * size + 8] = b"\xff" * 8
     copy.write_bytes(damaged)
     assert any(fault.step == 1 for fault in audited(copy).faults)
+
+
+def test_an_index_that_no_longer_agrees_with_its_table_is_found(copy: Path) -> None:
+    with changed(copy) as connection:
+        select = "SELECT rootpage FROM sqlite_master WHERE name='sqlite_autoindex_entries_1'"
+        (page,) = connection.execute(select).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    damaged = bytearray(copy.read_bytes())
+    at = damaged.rindex(b"4", (page - 1) * size, page * size)  # a digit of a fork id, as the index has it
+    damaged[at] ^= 1
+    copy.write_bytes(damaged)
+    report = audited(copy)
+    assert {fault.step for fault in report.faults} == {1}  # every table by itself is as it was
 
 
 @given(st.data())
@@ -445,9 +459,10 @@ def test_a_record_that_does_not_fit_its_fork_is_found(
     ("field", "value", "step"),
     [("authority", 2, 6), ("version", 7, 3), ("origin", "example.org/other", 3), ("signatures", (), 6)],
 )
-def test_an_entry_with_a_wrong_field_is_found(copy: Path, field: str, value: object, step: int) -> None:
-    rebuilt(copy, lambda at, entry: replace(entry, **{field: value}) if at == 4 else entry)  # type: ignore[arg-type]
-    assert only(audited(copy), step).leaf == 4
+@pytest.mark.parametrize("leaf", [0, 4])
+def test_an_entry_with_a_wrong_field_is_found(copy: Path, field: str, value: object, step: int, leaf: int) -> None:
+    rebuilt(copy, lambda at, entry: replace(entry, **{field: value}) if at == leaf else entry)  # type: ignore[arg-type]
+    assert only(audited(copy), step).leaf == leaf
 
 
 def test_a_broken_chain_is_found(copy: Path) -> None:
