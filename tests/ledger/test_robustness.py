@@ -11,7 +11,7 @@ from pathlib import Path
 from ledger.audit import Report, audit
 from ledger.merkle import tree_root
 from ledger.publish import publish
-from ledger.store.sqlite import open_store
+from ledger.store.sqlite import open_read_only, open_store
 from tests.ledger.written import LOG_KEY, Writer, fill, open_ledger
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +86,14 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed_at_any_moment(tm
         rest, _ = process.communicate()
         acknowledged += [line.split() for line in rest.splitlines() if line.count(" ") == 3]
     assert len(acknowledged) >= 10
+    # An auditor reads what the last writer left, write-ahead log and all, and leaves it as it is.
+    left = {file.name: file.read_bytes() for file in tmp_path.iterdir() if not file.name.endswith("-shm")}
+    assert left["ledger.db-wal"]
+    reader = open_read_only(path)
+    report = audit(reader, LOG_KEY.verifier, None, lambda done, total: None)
+    reader.close()
+    assert report.clean, [str(fault) for fault in report.faults]
+    assert left == {file.name: file.read_bytes() for file in tmp_path.iterdir() if not file.name.endswith("-shm")}
     ledger = open_ledger(path)
     for leaf, fork_id, version, entry_hash in acknowledged:
         found = ledger.entry_at(int(leaf))
