@@ -12,6 +12,7 @@ What differs from `eventsourcing.sqlite` and why (measured, docs/architecture.md
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from ledger.errors import Conflict, Malformed, NotFound
 from ledger.store import Head, NewEntry, StoredEntry
 
 SCHEMA = 1
+_MOST_TRIES, _BETWEEN_TRIES = 200, 0.02  # to connect; seconds
 _COLUMNS = "notification_id, originator_id, originator_version, topic, state, record_id, accepted_at"
 
 
@@ -71,11 +73,23 @@ class _Pool(SQLiteConnectionPool):
         self.is_journal_mode_wal = read_only
 
     def _create_connection(self) -> SQLiteConnection:
-        plain = super()._create_connection()
+        plain = self._connect()
         connection = plain.cursor().sqlite_cursor.connection
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA secure_delete=ON")
         return _Connection(sqlite_conn=connection, max_age=self.max_age)
+
+    def _connect(self) -> SQLiteConnection:
+        # When several processes open a new file at once, one sets its journal mode and the others find it locked:
+        # for this one statement SQLite does not wait as long as it was told to.
+        for _ in range(_MOST_TRIES):
+            try:
+                return super()._create_connection()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+            time.sleep(_BETWEEN_TRIES)
+        return super()._create_connection()
 
 
 class Datastore(SQLiteDatastore):
@@ -338,7 +352,8 @@ class SqliteStore:
     def fork_entries(self, fork_id: str, after: int, limit: int) -> list[StoredEntry]:
         """Entries of a fork with a version above `after`, in order."""
         with self._read() as cursor:
-            return _entries(cursor, "originator_id=? AND originator_version>?", [UUID(fork_id).hex, after], limit)
+            where = "originator_id=? AND originator_version>?"
+            return _entries(cursor, where, [UUID(fork_id).hex, after], limit, order="originator_version")
 
     def record(self, fork_id: str, record_id: bytes) -> StoredEntry | None:
         with self._read() as cursor:
@@ -486,8 +501,11 @@ def read_hashes(cursor: SQLiteCursor, indices: Sequence[int]) -> list[bytes]:
     return [found[index] for index in indices]
 
 
-def _entries(cursor: SQLiteCursor, where: str, params: list[Any], limit: int) -> list[StoredEntry]:
-    cursor.execute(f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY notification_id LIMIT ?", [*params, limit])
+def _entries(
+    cursor: SQLiteCursor, where: str, params: list[Any], limit: int, order: str = "notification_id"
+) -> list[StoredEntry]:
+    # Ordered by another column than the index that finds them, SQLite would sort a whole fork for its first entry.
+    cursor.execute(f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY {order} LIMIT ?", [*params, limit])
     return [
         StoredEntry(
             leaf_index=row[0] - 1,

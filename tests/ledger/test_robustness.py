@@ -5,6 +5,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -51,6 +52,19 @@ def test_two_processes_append_to_one_file_and_nothing_is_lost_or_doubled(tmp_pat
     report = audited(path)
     assert report.clean, [str(fault) for fault in report.faults]
     assert (report.entries, report.records, report.forks) == (52, 50, 2)
+
+
+def test_a_new_file_that_another_process_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE t (a)")
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO t VALUES (1)")
+    release = threading.Timer(0.2, other.rollback)
+    release.start()
+    open_store(path).close()  # changing the journal mode is refused at once while another writes
+    release.join()
+    other.close()
 
 
 # A writer that says what was acknowledged, and that nobody lets finish.
