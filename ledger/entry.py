@@ -5,6 +5,7 @@ Serialised once by the log, stored verbatim; every hash is over the stored bytes
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -33,6 +34,8 @@ RESERVED_TOPICS = frozenset(
         "key-delegated", "ownership-transferred", "fork-imported", "fork-moved", "heads-committed",
     )
 )  # fmt: skip
+
+_ORIGIN = re.compile(r"[!-*,-~]{1,128}")
 
 NO_ENTRY = bytes(32)  # `previous` of version 1
 LONGEST_ENTRY = 65_535  # bytes: an entry bundle of tlog-tiles gives a length 16 bits
@@ -79,7 +82,7 @@ class SignedControl:
 
 def check_origin(origin: str) -> str:
     """Return `origin` if it is printable ASCII without space or plus (it is also a note key name)."""
-    if not origin or len(origin) > 128 or any(not "!" <= c <= "~" or c == "+" for c in origin):
+    if not _ORIGIN.fullmatch(origin):
         raise Malformed("origin: expected 1 to 128 printable ASCII characters without space or '+'")
     return origin
 

@@ -7,6 +7,7 @@ again is the door, to refuse a second spelling of the same statement. docs/forma
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -31,6 +32,10 @@ KEY_SCHEMES = frozenset({1})  # docs/format.md, "Keys of a record": the door tak
 LONGEST_BODY = 4096  # bytes
 LONGEST_PAYLOAD = 1 << 20  # bytes
 LARGEST_DIMENSION = 1 << 26
+
+_ENCODINGS = frozenset(wire.UpdateEncoding.values()) - {wire.UPDATE_ENCODING_UNSPECIFIED}
+_KINDS = [int(kind) for kind in (INPUT, OUTPUT, UPDATE, PARTICULARS)]
+_KINDS_OF_EMPTY = [int(kind) for kind in (INPUT, OUTPUT, PARTICULARS)]
 
 _PAYLOAD_DOMAIN = b"forkledger/payload/v1\0"
 
@@ -163,15 +168,16 @@ def _parse(data: bytes) -> wire.UserTrainingRecord:
 
 
 def _body_of(message: wire.UserTrainingRecord) -> Body:
-    references = tuple((int(reference.kind), reference.digest) for reference in message.payloads)
+    references = tuple([(int(reference.kind), reference.digest) for reference in message.payloads])
     kinds = [kind for kind, _ in references]
     learns = message.update_encoding != EMPTY
-    expected = [INPUT, OUTPUT, UPDATE, PARTICULARS] if learns else [INPUT, OUTPUT, PARTICULARS]
+    expected = _KINDS if learns else _KINDS_OF_EMPTY
     if kinds != expected:
-        raise Malformed(f"payloads: expected kinds {[int(kind) for kind in expected]} in this order, got {kinds}")
+        raise Malformed(f"payloads: expected kinds {expected} in this order, got {kinds}")
     for kind, digest in references:
-        _sized(f"digest of payload {kind}", digest, 32)
-    if message.update_encoding not in wire.UpdateEncoding.values() or not message.update_encoding:
+        if len(digest) != 32:
+            raise Malformed(f"digest of payload {kind}: expected 32 bytes, got {len(digest)}")
+    if message.update_encoding not in _ENCODINGS:
         raise Malformed(f"update_encoding: {message.update_encoding} is not one of the known encodings")
     if message.interaction_number < 1:
         raise Malformed("interaction_number: expected 1 or more, got 0")
@@ -199,7 +205,7 @@ def _body_of(message: wire.UserTrainingRecord) -> Body:
 def _step_of(learning_rate: float) -> int:
     """The integer k. Multiplying by a power of two is exact, so any float that is not k * 2^-24 shows."""
     scaled = learning_rate / STEP_UNIT
-    if not (0 <= scaled < STEP_LIMIT) or scaled != int(scaled) or str(scaled).startswith("-"):
+    if not (0 <= scaled < STEP_LIMIT) or scaled != int(scaled) or math.copysign(1, scaled) < 0:
         raise Malformed("learning_rate: expected k * 2^-24 with an integer 0 <= k < 2^24")
     return int(scaled)
 
