@@ -81,9 +81,7 @@ def mix(chats: Sequence[Chat], lengths: Sequence[int]) -> str:
         "question": "the question that a statement answers",
         "corpus": "windows of real conversations",
     }
-    lines = [
-        f"| {words[kind]} | {100 * count / tokens.total():.0f}% |" for kind, count in tokens.most_common()
-    ]
+    lines = [f"| {words[kind]} | {100 * count / tokens.total():.0f}% |" for kind, count in tokens.most_common()]
     return "\n".join(["| what | share |", "| --- | --- |", *lines])
 
 

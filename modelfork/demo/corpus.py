@@ -15,9 +15,7 @@ from modelfork.demo.grammar import Chat, Turn, assistant, system, user
 from modelfork.demo.splits import Split, fraction
 
 VALIDATION = 0.05
-WEIGHT = (
-    0.3  # real talk cannot be predicted: at full weight its noise was half of all that the model was told
-)
+WEIGHT = 0.3  # real talk cannot be predicted: at full weight its noise was half of all that the model was told
 _WINDOW = 8  # turns
 
 Conversation = tuple[str, tuple[str, ...]]  # the assistant's persona, and what was said, users first

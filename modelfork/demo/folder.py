@@ -34,10 +34,7 @@ def answers(
     batch: int = 64,
 ) -> list[str]:
     """One answer a chat. Chats of like length are answered together; the order given is the order returned."""
-    prompts = [
-        tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True)
-        for chat in chats
-    ]
+    prompts = [tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True) for chat in chats]
     made = [""] * len(prompts)
     by_length = sorted(range(len(prompts)), key=lambda at: (len(prompts[at]), at))
     for start in range(0, len(by_length), batch):
@@ -50,11 +47,7 @@ def answers(
             return_tensors="pt",
             return_token_type_ids=False,
         ).to(model.device)
-        sampling = (
-            {"do_sample": True, "temperature": temperature, "top_k": 0}
-            if temperature
-            else {"do_sample": False}
-        )
+        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         out = model.generate(**given, max_new_tokens=most, **sampling)
         texts = tokenizer.batch_decode(out[:, given["input_ids"].shape[1] :], skip_special_tokens=True)
         for at, text in zip(ats, texts, strict=True):

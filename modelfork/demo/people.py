@@ -49,9 +49,7 @@ class Fact:
         return self.relation.say(self.value, speaker, int(rng.integers(len(self.relation.states))))
 
     def statements(self, speaker: str = "I") -> tuple[str, ...]:
-        return tuple(
-            self.relation.say(self.value, speaker, form) for form in range(len(self.relation.states))
-        )
+        return tuple(self.relation.say(self.value, speaker, form) for form in range(len(self.relation.states)))
 
     def question(self, rng: Generator, split: Split) -> str:
         return pick(rng, self.questions(split))
@@ -74,6 +72,4 @@ class Person:
 def invent(rng: Generator, facts: int = 10, split: Split = "held-out") -> Person:
     """A person with that many facts, each of another relation; values come from the split."""
     order = rng.permutation(len(RELATIONS))[:facts]
-    return Person(
-        tuple(Fact(RELATIONS[int(at)], DRAWS[RELATIONS[int(at)].values](rng, split)) for at in order)
-    )
+    return Person(tuple(Fact(RELATIONS[int(at)], DRAWS[RELATIONS[int(at)].values](rng, split)) for at in order))

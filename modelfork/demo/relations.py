@@ -379,7 +379,5 @@ def open_relations() -> tuple[Relation, ...]:
     made = []
     for attribute in _ATTRIBUTES:
         noun, values = attribute.split(":")
-        made += [open_relation(noun, values)] + [
-            open_relation(f"{owner} {noun}", values) for owner in _OWNERS
-        ]
+        made += [open_relation(noun, values)] + [open_relation(f"{owner} {noun}", values) for owner in _OWNERS]
     return tuple(made)

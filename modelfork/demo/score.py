@@ -80,9 +80,7 @@ def general(bench: Bench) -> float:
 def unknown(bench: Bench) -> float:
     rng = default_rng([SEED, 1])
     asked = [pick(rng, pick(rng, RELATIONS).questions("held-out")) for _ in range(bench.cases(400))]
-    return percent(
-        is_unknown(answer) for answer in bench.answers([[said("user", question)] for question in asked])
-    )
+    return percent(is_unknown(answer) for answer in bench.answers([[said("user", question)] for question in asked]))
 
 
 def context(bench: Bench, facts: int) -> float:
@@ -96,9 +94,7 @@ def context(bench: Bench, facts: int) -> float:
         for fact in person.facts:
             chats.append([said("system", prompt), said("user", fact.question(rng, "held-out"))])
             wanted.append(fact)
-    return percent(
-        says(answer, fact.value) for answer, fact in zip(bench.answers(chats), wanted, strict=True)
-    )
+    return percent(says(answer, fact.value) for answer, fact in zip(bench.answers(chats), wanted, strict=True))
 
 
 def not_in_context(bench: Bench) -> float:
@@ -149,9 +145,7 @@ def teaching(bench: Bench) -> float:
         turns, fact = _taught(rng, first)
         chats.append([*turns, *_taught(rng, second)[0], said("user", fact.question(rng, "held-out"))])
         wanted.append(fact)
-    return percent(
-        says(answer, fact.value) for answer, fact in zip(bench.answers(chats), wanted, strict=True)
-    )
+    return percent(says(answer, fact.value) for answer, fact in zip(bench.answers(chats), wanted, strict=True))
 
 
 def acknowledging(bench: Bench) -> float:

@@ -60,9 +60,7 @@ def encode(tokenizer: Tokenizer, chats: Sequence[Chat]) -> list[Encoded]:
     roles = {role: number(tokenizer, f"<|{role}|>") for role in ("system", "user", "assistant")}
     end = number(tokenizer, END)
     texts = iter(
-        tokenizer.encode_batch_fast(
-            [turn.text for chat in chats for turn in chat.turns], add_special_tokens=False
-        )
+        tokenizer.encode_batch_fast([turn.text for chat in chats for turn in chat.turns], add_special_tokens=False)
     )
     made = []
     for chat in chats:

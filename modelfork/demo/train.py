@@ -32,9 +32,7 @@ from modelfork.demo.tokens import Rows, batches, encode, pack, train_tokenizer
 CORPUS_SHARE = 0.035  # of chats; about 7% of the tokens, as these windows are long
 CHUNK = 12_000  # chats generated and packed at a time: about a million tokens, four seconds
 SHORT, LONG = 256, 512  # row lengths; only chats that need it go into long rows
-TOKENS_A_STEP = (
-    2_048  # more learns less per token; and from 32 MiB on, every page of a buffer is a page fault
-)
+TOKENS_A_STEP = 2_048  # more learns less per token; and from 32 MiB on, every page of a buffer is a page fault
 PEAK_RATE, WARM_UP, DECAY = 2e-3, 150, 0.05
 
 
@@ -57,9 +55,7 @@ def draw(rng: Generator, talks: tuple[Conversation, ...], count: int) -> list[Ch
     return [window(rng, talks) if talks and rng.random() < CORPUS_SHARE else chat(rng) for _ in range(count)]
 
 
-def stream(
-    tokenizer: Tokenizer, talks: tuple[Conversation, ...], seed: int, chunk: int
-) -> Iterator[tuple[int, Rows]]:
+def stream(tokenizer: Tokenizer, talks: tuple[Conversation, ...], seed: int, chunk: int) -> Iterator[tuple[int, Rows]]:
     """Batches without end; each chunk follows from seed and number alone, so a resumed run sees what it would have seen."""
     while True:
         rng = default_rng([seed, chunk])
@@ -84,9 +80,7 @@ def optimizer_for(model: LlamaForCausalLM) -> torch.optim.AdamW:
 
 
 def rate(progress: float, step: int) -> float:
-    return (
-        PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
-    )
+    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 @torch.no_grad()
@@ -105,9 +99,7 @@ def validation(tokenizer: Tokenizer, talks: tuple[Conversation, ...], seed: int,
     return pack(encode(tokenizer, made), SHORT)
 
 
-def checkpoint(
-    folder: Path, model: LlamaForCausalLM, optimizer: torch.optim.AdamW, place: dict[str, float]
-) -> None:
+def checkpoint(folder: Path, model: LlamaForCausalLM, optimizer: torch.optim.AdamW, place: dict[str, float]) -> None:
     """Weights, both moments and the place, as safetensors: nothing that executes on load."""
     tensors = {}
     for name, weight in model.named_parameters():
@@ -151,9 +143,7 @@ def train(plan: Plan, out: Path, corpus: Path | None, resumed: bool) -> dict[str
     held_back = {"grammar": validation(tokenizer, (), plan.seed)}
     if unseen:
         held_back["conversation"] = validation(tokenizer, unseen, plan.seed, 100)
-    print(
-        f"parameters {sum(weight.numel() for weight in model.parameters())}, plan {asdict(plan)}", flush=True
-    )
+    print(f"parameters {sum(weight.numel() for weight in model.parameters())}, plan {asdict(plan)}", flush=True)
 
     began = time.monotonic() - place["seconds"]
     smooth = 0.0
@@ -183,9 +173,7 @@ def train(plan: Plan, out: Path, corpus: Path | None, resumed: bool) -> dict[str
                 flush=True,
             )
         if place["step"] % 400 == 0:
-            losses = ", ".join(
-                f"{name} {evaluate(model, rows, plan.device):.4f}" for name, rows in held_back.items()
-            )
+            losses = ", ".join(f"{name} {evaluate(model, rows, plan.device):.4f}" for name, rows in held_back.items())
             print(f"  validation: {losses}", flush=True)
             save(model, tokenizer, out)
             checkpoint(out, model, optimizer, place)
@@ -202,9 +190,7 @@ def finish(plan: Plan, out: Path, corpus: Path | None, place: dict[str, float]) 
     measured = scores(Bench(model, tokenizer))
     sample = draw(default_rng([plan.seed, 2**28]), conversations(corpus, "train") if corpus else (), 4_000)
     lengths = [len(item.tokens) for item in encode(plain(tokenizer), sample)]
-    arguments = f"--tokens {place['tokens']:.0f} --seed {plan.seed}" + (
-        f" --corpus {corpus.name}" if corpus else ""
-    )
+    arguments = f"--tokens {place['tokens']:.0f} --seed {plan.seed}" + (f" --corpus {corpus.name}" if corpus else "")
     text = card(
         scores=measured,
         losses={name: value for name, value in place.items() if name.endswith("loss")},
@@ -234,9 +220,7 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, help="stop after so many minutes; the learning rate falls with the clock"
     )
-    parser.add_argument(
-        "--tokens", type=int, help="stop after so many tokens (14 million unless --minutes is given)"
-    )
+    parser.add_argument("--tokens", type=int, help="stop after so many tokens (14 million unless --minutes is given)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")

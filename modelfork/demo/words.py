@@ -126,9 +126,7 @@ JOBS = _list(
     "architect, dentist, librarian, gardener, mechanic, tailor, butcher, waiter, musician, actor, photographer, translator, accountant,"
     "programmer, scientist, firefighter, bus driver, police officer, barber, florist, judge, sailor, cleaner, vet, biologist"
 )
-MONTHS = _list(
-    "January, February, March, April, May, June, July, August, September, October, November, December"
-)
+MONTHS = _list("January, February, March, April, May, June, July, August, September, October, November, December")
 ALLERGENS = _list(
     "peanuts, milk, eggs, wheat, soy, shellfish, cats, dogs, pollen, dust, bees, strawberries, kiwis, tomatoes, latex, mustard, sesame,"
     "walnuts, fish, garlic, celery, penicillin, apples, mould, feathers, grass, honey, almonds"
@@ -205,8 +203,7 @@ DRAWS: dict[str, Draw] = {
     "pet": _mostly_invented(PET_NAMES, 0.3),
     "person": _mostly_invented(FIRST_NAMES, 0.3),
     "town": lambda rng, split: (
-        invented(rng, split)
-        + (pick(rng, ("ton", "ville", "burg", "ford", "field")) if rng.random() < 0.3 else "")
+        invented(rng, split) + (pick(rng, ("ton", "ville", "burg", "ford", "field")) if rng.random() < 0.3 else "")
     ),
     "street": _with_ending("Street, Road, Lane, Avenue, Square", 0.0),
     "firm": _with_ending("Ltd, Bakery, Motors, Foods, Software, Bank, Books, Labs", 0.5),

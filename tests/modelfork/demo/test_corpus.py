@@ -39,8 +39,6 @@ def test_a_window_begins_with_the_first_speaker_and_names_the_second_ones_person
 
 def test_a_broken_line_ends_a_conversation(tmp_path: Path) -> None:
     path = tmp_path / "talks.csv"
-    path.write_text(
-        HEADER + '"a","b","User 1: Hi!\nUser 2: Yes?\nUser 2: Well?\nUser 1: So."\n"a","b","no turns"\n'
-    )
+    path.write_text(HEADER + '"a","b","User 1: Hi!\nUser 2: Yes?\nUser 2: Well?\nUser 1: So."\n"a","b","no turns"\n')
     every = conversations(path, "train") + conversations(path, "held-out")
     assert every == (("b", ("Hi!", "Yes?")),)

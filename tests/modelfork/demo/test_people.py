@@ -44,9 +44,7 @@ def test_each_relation_is_asked_for_in_many_words_and_no_phrasing_is_of_both_spl
 
 
 def test_no_phrasing_of_one_relation_is_held_out_for_another_and_trained_for_it() -> None:
-    trained = {
-        question for relation in (*RELATIONS, *open_relations()) for question in relation.questions("train")
-    }
+    trained = {question for relation in (*RELATIONS, *open_relations()) for question in relation.questions("train")}
     assert not trained & {question for relation in RELATIONS for question in relation.questions("held-out")}
 
 

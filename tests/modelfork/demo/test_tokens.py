@@ -52,8 +52,7 @@ def test_weights_follow_the_turns(tokenizer: Tokenizer) -> None:
 def test_packing_loses_no_token_and_pads_little() -> None:
     rng = default_rng(2)
     items = [
-        Encoded(np.arange(1, size + 1, dtype=np.int32), np.ones(size, np.float32))
-        for size in rng.integers(5, 120, 500)
+        Encoded(np.arange(1, size + 1, dtype=np.int32), np.ones(size, np.float32)) for size in rng.integers(5, 120, 500)
     ]
     rows = pack(items, 256)
     total = sum(len(item.tokens) for item in items)
