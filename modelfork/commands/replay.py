@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -12,7 +13,7 @@ from rich.table import Table
 
 import ledger
 from modelfork.history import key_finder
-from modelfork.replay import Replayed
+from modelfork.replay import Replayed, read_ahead
 from modelfork.replay import replay as fold
 
 
@@ -26,7 +27,8 @@ def replay(path: Path, fork: str, keystore: Path, keys: Path, expect: str, as_js
         for fork_id in forks:
             begin = time.perf_counter()
             keys_of = key_finder(secrets, fork_id)
-            replayed = fold(log.read(fork_id), log.payloads, keys_of, log.origin)
+            updates = read_ahead(partial(log.store.payloads_of, kind=ledger.record.UPDATE))
+            replayed = fold(log.read(fork_id), updates, keys_of, log.origin)
             found.append((replayed, time.perf_counter() - begin))
     finally:
         log.store.close()
