@@ -1,6 +1,7 @@
 """The whole-log audit: what it finds, where it says that it is, and what it leaves alone."""
 
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from ledger.keys import signed_message
 from ledger.merkle import Frontier, leaf_hash, stored_hash_index
 from ledger.publish import publish
 from ledger.record import encode_body
+from ledger.store import NewEntry
 from ledger.store.sqlite import open_read_only
 from tests.ledger.written import DIMENSION, LOG_KEY, ORIGIN, Writer, fill, open_ledger
 
@@ -522,3 +524,53 @@ def test_every_step_has_its_words() -> None:
 def test_a_fault_names_leaf_fork_and_version() -> None:
     assert str(Fault(3, "f", 2, 4, "wrong")) == "leaf 3 fork f version 2: wrong"
     assert str(Fault(None, None, None, 2, "wrong")) == "leaf - fork - version -: wrong"
+
+
+def test_memory_does_not_grow_with_the_number_of_entries(tmp_path: Path) -> None:
+    def peak(records: int) -> int:
+        path = tmp_path / f"{records}.db"
+        ledger, writer = open_ledger(path), Writer(1)
+        ledger.create_fork(writer.control())
+        payloads = writer.payloads(1)
+        with ledger.store.write() as write:  # one transaction: a thousand commits would take their time
+            for number in range(1, records + 1):
+                head = write.head(writer.fork_id)
+                assert head is not None
+                signed = writer.signed(encode_body(writer.body(number, payloads)), payloads)
+                data = encode_entry(
+                    Entry(
+                        ORIGIN,
+                        writer.fork_id,
+                        number + 1,
+                        head.entry_hash,
+                        "user-training-record/v1",
+                        signed.body,
+                        signed.signatures,
+                        1,
+                    )
+                )
+                write.add(
+                    NewEntry(
+                        writer.fork_id,
+                        number + 1,
+                        "user-training-record/v1",
+                        data,
+                        leaf_hash(data),
+                        number,
+                        writer.record_id(number),
+                        0,
+                        payloads,
+                    )
+                )
+        ledger.store.close()
+        store = open_read_only(path)
+        tracemalloc.start()
+        assert audit(store, LOG_KEY.verifier, None, quiet).clean
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        store.close()
+        return most
+
+    peak(10)  # what is imported and cached on first use does not count
+    most = peak(1500)
+    assert most < (tmp_path / "1500.db").stat().st_size / 10  # some 100 KB of garbage between two collections
