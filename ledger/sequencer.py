@@ -1,9 +1,11 @@
 """Gives a submission its place: version, previous hash and leaf index, in the store's own transaction.
 
-One synchronous function for each kind of submission; concurrent callers queue on the store's write lock.
+One synchronous function for each kind of submission; concurrent callers queue in the store and share transactions.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 from ledger.entry import (
     FORK_CREATED,
@@ -11,6 +13,7 @@ from ledger.entry import (
     RESERVED_TOPICS,
     USER_TRAINING_RECORD,
     Entry,
+    ForkCreated,
     SignedControl,
     admit_fork_created,
     decode_entry,
@@ -33,7 +36,8 @@ def sequence_control(store: SqliteStore, origin: str, control: SignedControl, no
         raise Refused(f"topic: expected {FORK_CREATED}, got another")
     created = admit_fork_created(control.body)
     check_fork_created(origin, created.fork_id, control.body, control.signatures)
-    with store.write() as write:
+
+    def place(write: Write) -> StoredEntry:
         if write.head(created.fork_id) is not None:
             first = write.entry(created.fork_id, 1)
             if decode_entry(first.data).body != control.body:
@@ -41,6 +45,8 @@ def sequence_control(store: SqliteStore, origin: str, control: SignedControl, no
             return first
         entry = Entry(origin, created.fork_id, 1, NO_ENTRY, FORK_CREATED, control.body, control.signatures, authority=1)
         return _add(write, entry, 0, None, {}, now)
+
+    return store.append(place)
 
 
 def sequence_record(store: SqliteStore, origin: str, record: SignedRecord, now: int) -> StoredEntry:
@@ -51,17 +57,18 @@ def sequence_record(store: SqliteStore, origin: str, record: SignedRecord, now: 
     """
     body = admit(record)
     # A fork's first entry never changes, so all that depends on it alone is checked before the write lock.
-    first = store.fork_entries(body.fork_id, after=0, limit=1)
-    if not first:
+    first = store.first_entry(body.fork_id)
+    if first is None:
         raise NotFound(f"fork {body.fork_id}: not in this ledger")
-    created = decode_fork_created(decode_entry(first[0].data).body)
+    created = _created_by(first.data)
     check_signer(rights_from(created), origin, USER_TRAINING_RECORD, record.body, record.signatures)
     for name in ("layout_digest", "recipe_digest"):
         if getattr(body, name) != getattr(created, name):
             raise Refused(f"{name}: expected the one that the fork was created with")
     if body.update_dimension != created.dimension:
         raise Refused(f"update_dimension: expected {created.dimension}, got {body.update_dimension}")
-    with store.write() as write:
+
+    def place(write: Write) -> StoredEntry:
         known = write.record(body.fork_id, body.record_id)
         if known is not None:
             if decode_entry(known.data).body != record.body:
@@ -86,6 +93,13 @@ def sequence_record(store: SqliteStore, origin: str, record: SignedRecord, now: 
             authority=1,
         )
         return _add(write, entry, body.interaction_number, body.record_id, dict(record.payloads), now)
+
+    return store.append(place)
+
+
+@lru_cache(maxsize=10_000)
+def _created_by(first: bytes) -> ForkCreated:
+    return decode_fork_created(decode_entry(first).body)
 
 
 def _add(

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
@@ -30,10 +30,14 @@ from eventsourcing.sqlite import (
 )
 
 from ledger import merkle
-from ledger.errors import Conflict, Malformed, NotFound
+from ledger.errors import Conflict, LedgerError, Malformed, NotFound
 from ledger.store import Head, NewEntry, StoredEntry
+from ledger.store.together import Together
+
+T = TypeVar("T")
 
 SCHEMA = 1
+_MOST_FIRST_ENTRIES = 10_000  # kept in memory, of some 300 bytes each
 _MOST_TRIES, _BETWEEN_TRIES = 200, 0.02  # to connect; seconds
 _COLUMNS = "notification_id, originator_id, originator_version, topic, state, record_id, accepted_at"
 
@@ -125,13 +129,21 @@ class Recorder(SQLiteApplicationRecorder):
             "CREATE TABLE IF NOT EXISTS hashes (stored_index INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
         ]
 
+    def frontier(self, c: SQLiteCursor, known: merkle.Frontier | None) -> merkle.Frontier:
+        """The log's frontier: `known` if the log still has its size, since a log of one size has one frontier."""
+        size = self._max_notification_id(c) or 0
+        if known is not None and known.size == size:
+            return known
+        return merkle.Frontier.at(size, lambda indices: read_hashes(c, indices))
+
     def _insert_events(self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **extra: Any) -> Sequence[int]:
         """Insert events at the next notification ids, and the node hashes that their leaves complete.
 
-        `accepted_at` and `record_ids` (one for each event, or None) may come as keywords.
+        `accepted_at` and `record_ids` (one for each event, or None) may come as keywords, and the log's `frontier`,
+        which grows with the events.
         """
-        size = self._max_notification_id(c) or 0
-        frontier = merkle.Frontier.at(size, lambda indices: read_hashes(c, indices))
+        frontier: merkle.Frontier = extra.get("frontier") or self.frontier(c, None)
+        size = frontier.size
         record_ids: Sequence[bytes | None] = extra.get("record_ids") or [None] * len(stored_events)
         for event, record_id in zip(stored_events, record_ids, strict=True):
             leaf, size = size, size + 1
@@ -191,9 +203,24 @@ class Recorder(SQLiteApplicationRecorder):
 class Write:
     """One open append transaction: reads see what the transaction will commit on top of."""
 
-    def __init__(self, recorder: Recorder, cursor: SQLiteCursor) -> None:
+    def __init__(self, recorder: Recorder, cursor: SQLiteCursor, frontier: merkle.Frontier | None = None) -> None:
         self._recorder = recorder
         self._cursor = cursor
+        self.frontier = frontier  # of the log as this transaction sees it, once it has added; else of some size
+        self._added = False
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What is added in the block stays if the block ends well, and is undone if it raises."""
+        self._cursor.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self.frontier, self._added = None, False
+            self._cursor.execute("ROLLBACK TO part")
+            raise
+        finally:
+            self._cursor.execute("RELEASE part")
 
     def head(self, fork_id: str) -> Head | None:
         self._cursor.execute("SELECT version, head, interactions FROM heads WHERE fork_id=?", [fork_id])
@@ -215,9 +242,11 @@ class Write:
 
     def add(self, new: NewEntry) -> int:
         """Add an entry, its payloads and its fork's new head. Returns the leaf index."""
+        if not self._added:  # from here on nobody else can make the log grow
+            self.frontier, self._added = self._recorder.frontier(self._cursor, self.frontier), True
         event = StoredEvent(UUID(new.fork_id), new.version, new.topic, new.data)
         (notification_id,) = self._recorder._insert_events(
-            self._cursor, [event], record_ids=[new.record_id], accepted_at=new.accepted_at
+            self._cursor, [event], record_ids=[new.record_id], accepted_at=new.accepted_at, frontier=self.frontier
         )
         leaf = notification_id - 1
         rows = [(leaf, kind, payload) for kind, payload in sorted(new.payloads.items())]
@@ -313,6 +342,9 @@ class SqliteStore:
     def __init__(self, datastore: Datastore) -> None:
         self._datastore = datastore
         self.recorder = Recorder(datastore)
+        self._together = Together(self.write, (LedgerError, sqlite3.IntegrityError))
+        self._frontier: merkle.Frontier | None = None
+        self._first_entries: dict[str, StoredEntry] = {}
 
     def close(self) -> None:
         self._datastore.close()
@@ -325,8 +357,22 @@ class SqliteStore:
         """
         try:
             with self._datastore.transaction(commit=True) as cursor:
-                yield Write(self.recorder, cursor)
+                # Taken out while in use: it grows with what this transaction adds, which may yet come to nothing.
+                frontier, self._frontier = self._frontier, None
+                write = Write(self.recorder, cursor, frontier)
+                yield write
+            self._frontier = write.frontier
         except IntegrityError as error:
+            raise Conflict("append: another writer took this place") from error
+
+    def append(self, work: Callable[[Write], T]) -> T:
+        """What `work` returns from an append transaction, once it is durable. Threads that wait share the next one.
+
+        Raises what `work` raises, and then nothing of it was written; Conflict as `write` does.
+        """
+        try:
+            return self._together.append(work)
+        except sqlite3.IntegrityError as error:
             raise Conflict("append: another writer took this place") from error
 
     @contextmanager
@@ -354,6 +400,17 @@ class SqliteStore:
         with self._read() as cursor:
             where = "originator_id=? AND originator_version>?"
             return _entries(cursor, where, [UUID(fork_id).hex, after], limit, order="originator_version")
+
+    def first_entry(self, fork_id: str) -> StoredEntry | None:
+        """A fork's first entry. It never changes once it is there, and so is read once."""
+        found = self._first_entries.get(fork_id)
+        if found is None:
+            found = next(iter(self.fork_entries(fork_id, after=0, limit=1)), None)
+            if found is not None:
+                if len(self._first_entries) >= _MOST_FIRST_ENTRIES:
+                    self._first_entries.clear()
+                self._first_entries[fork_id] = found
+        return found
 
     def record(self, fork_id: str, record_id: bytes) -> StoredEntry | None:
         with self._read() as cursor:
