@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
+
+from ledger.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -24,17 +27,26 @@ def service(compose: dict[str, Any]) -> dict[str, Any]:
     return only
 
 
-def test_the_service_key_lives_outside_the_data_volume(
-    compose: dict[str, Any], service: dict[str, Any]
-) -> None:
+def test_the_keys_live_outside_the_data_volume(compose: dict[str, Any], service: dict[str, Any]) -> None:
     mounts = dict(volume.split(":")[:2] for volume in service["volumes"])
-    assert mounts == {"data": "/data", "keys": "/run/keys"}
+    assert mounts == {"data": "/data", "keys": "/keys"}
     assert set(compose["volumes"]) == {"data", "keys"}
     command = service["command"]
     assert command[command.index("--data") + 1] == "/data"
-    key = Path(command[command.index("--service-key") + 1])
-    assert key.is_relative_to("/run/keys")
-    assert not key.is_relative_to("/data")
+    assert command[command.index("--keys") + 1] == "/keys"
+
+
+def test_its_command_is_one_that_the_command_line_takes(service: dict[str, Any]) -> None:
+    program, *words = service["command"]
+    assert program == "forkledger"
+    taken = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    context = taken.make_context(words[0], words[1:])
+    assert context.params == {
+        "data": Path("/data"), "keys": Path("/keys"), "origin": "", "host": "0.0.0.0", "port": 8000,
+    }  # fmt: skip
+    assert {f"FORKLEDGER_{name.upper()}" for name in ("data", "keys")} <= set(
+        re.findall(r"FORKLEDGER_\w+", service["build"]["dockerfile_inline"])
+    )
 
 
 def test_it_is_healthy_when_healthz_answers(service: dict[str, Any]) -> None:
