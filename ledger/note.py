@@ -257,11 +257,19 @@ class Ed25519Signer:
 
     name: str
     seed: bytes = field(repr=False)  # (32,)
+    verifier: Ed25519Verifier = field(init=False, repr=False)
+    key_id: bytes = field(init=False, repr=False)  # (4,)
+    _key: nacl.signing.SigningKey = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
         if len(self.seed) != 32:
             raise Malformed(f"Ed25519 seed: expected 32 bytes, {len(self.seed)} came")
+        # Derived once: a log signs a receipt an append.
+        key = nacl.signing.SigningKey(self.seed)
+        object.__setattr__(self, "_key", key)
+        object.__setattr__(self, "verifier", Ed25519Verifier(self.name, bytes(key.verify_key)))
+        object.__setattr__(self, "key_id", self.verifier.key_id)
 
     @classmethod
     def from_skey(cls, skey: str) -> "Ed25519Signer":
@@ -277,14 +285,6 @@ class Ed25519Signer:
         return signer
 
     @property
-    def key_id(self) -> bytes:
-        return self.verifier.key_id
-
-    @property
-    def verifier(self) -> Ed25519Verifier:
-        return Ed25519Verifier(self.name, bytes(nacl.signing.SigningKey(self.seed).verify_key))
-
-    @property
     def vkey(self) -> str:
         return self.verifier.vkey
 
@@ -294,7 +294,7 @@ class Ed25519Signer:
         return f"PRIVATE+KEY+{self.name}+{self.key_id.hex()}+{typed}"
 
     def sign(self, text: bytes) -> bytes:
-        return nacl.signing.SigningKey(self.seed).sign(text).signature
+        return self._key.sign(text).signature
 
 
 def _split_key(key: str, where: str) -> tuple[str, bytes, bytes]:
