@@ -2,7 +2,8 @@
 
     apps    who may call: the SHA-256 of an API key, never the key
     forks   which app a fork belongs to; in service custody also its signing key and root, sealed by the service key
-    salts   one a record: destroy it and the record's payloads are noise
+    salts   one a record: destroy it and the record's payloads are noise; beside it what makes the request that led to
+            the record known again (keyed, so that nobody else can test a guess)
 
 It is mutable, and it is not part of the ledger: leave it out of archived backups, so that an erased salt is gone.
 """
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger.errors import Conflict, NotFound, Refused
+from ledger.errors import Conflict, Malformed, NotFound, Refused
 from ledger.keys import SigningKey
 from ledger.vault import RecordKey, ServiceKey, record_key
 
@@ -46,6 +47,13 @@ class KeyStore:
         self._random = random
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise Malformed(f"key store: {path} cannot be used ({error})") from None
+
+    def _prepare(self) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
             self._connection.execute(f"PRAGMA {pragma}")
         with self._write() as connection:
@@ -57,7 +65,7 @@ class KeyStore:
             )
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS salts (fork_id TEXT, commitment BLOB, salt BLOB NOT NULL, "
-                "PRIMARY KEY (fork_id, commitment)) WITHOUT ROWID"
+                "request BLOB NOT NULL, PRIMARY KEY (fork_id, commitment)) WITHOUT ROWID"
             )
 
     def close(self) -> None:
@@ -140,6 +148,10 @@ class KeyStore:
             rows = self._connection.execute("SELECT fork_id FROM forks WHERE sealed IS NOT NULL ORDER BY rowid")
             return [str(row[0]) for row in rows]
 
+    def holds_key(self, fork_id: str) -> bool:
+        """Whether the fork is known and in service custody."""
+        return self._row("SELECT 1 FROM forks WHERE fork_id=? AND sealed IS NOT NULL", fork_id) is not None
+
     def fork_keys(self, fork_id: str) -> ForkKeys:
         """Raises NotFound for a fork that is not known or that is in self custody."""
         row = self._row("SELECT sealed FROM forks WHERE fork_id=?", fork_id)
@@ -148,10 +160,23 @@ class KeyStore:
         secret = self._service_key.open(row[0], fork_id.encode())
         return ForkKeys(SigningKey(secret[:32]), secret[32:])
 
-    def keep_salt(self, fork_id: str, commitment: bytes, salt: bytes) -> None:
-        """Keep a record's salt, under the commitment to its key. Durable before the record is."""
+    def keep_salt(self, fork_id: str, commitment: bytes, salt: bytes, request: bytes = b"") -> None:
+        """Keep a record's salt, under the commitment to its key. Durable before the record is.
+
+        `request` makes the request that led to the record known again, if it is to be.
+        """
         with self._write() as connection:
-            connection.execute("INSERT INTO salts VALUES (?,?,?)", [fork_id, commitment, salt])
+            connection.execute("INSERT INTO salts VALUES (?,?,?,?)", [fork_id, commitment, salt, request])
+
+    def drop_salt(self, fork_id: str, commitment: bytes) -> None:
+        """Destroy a salt: that of an attempt which came to nothing, or of a record that is to be erased."""
+        with self._write() as connection:
+            connection.execute("DELETE FROM salts WHERE fork_id=? AND commitment=?", [fork_id, commitment])
+
+    def request_of(self, fork_id: str, commitment: bytes) -> bytes:
+        """What was kept as `request` beside a record's salt; empty when nothing was, or the salt is gone."""
+        row = self._row("SELECT request FROM salts WHERE fork_id=? AND commitment=?", fork_id, commitment)
+        return row[0] if row and isinstance(row[0], bytes) else b""
 
     def record_key(self, fork_id: str, root: bytes, commitment: bytes, interaction_number: int) -> RecordKey:
         """The key of a record, from the salt kept under its commitment. NotFound once the salt is destroyed."""

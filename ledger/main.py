@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -36,10 +37,22 @@ def open_operator_keys(data: Path, keys: Path, origin: str) -> OperatorKeys:
     return open_keys(keys)
 
 
+def _own_file(data: Path, name: str) -> Path:
+    """The path of a file in `data` that only its owner may read, whatever the folder allows. SQLite gives the files
+    beside it the same mode."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(data / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return data / name
+
+
 def open_ledger(data: Path, keys: OperatorKeys) -> Ledger:
     """The ledger in `data`, created when there is none."""
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Ledger(open_store(data / LEDGER_FILE), keys.log, keys.receipt, microseconds)
+    store = open_store(_own_file(data, LEDGER_FILE))
+    try:
+        return Ledger(store, keys.log, keys.receipt, microseconds)
+    except BaseException:
+        store.close()
+        raise
 
 
 def open_keystore(path: Path, keys: Path) -> KeyStore:
@@ -51,8 +64,7 @@ def open_keystore(path: Path, keys: Path) -> KeyStore:
 
 def make_keystore(data: Path, keys: OperatorKeys) -> KeyStore:
     """The key store in `data`, created when there is none."""
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return KeyStore(data / KEYSTORE_FILE, keys.service, secrets.token_bytes)
+    return KeyStore(_own_file(data, KEYSTORE_FILE), keys.service, secrets.token_bytes)
 
 
 def open_reader(path: Path) -> LogReader:

@@ -7,6 +7,7 @@ around every use of the model. Forks in self custody are not here: the service h
 from __future__ import annotations
 
 import hashlib
+import hmac
 import threading
 import uuid
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ledger
-from ledger.errors import Conflict, NotFound, StaleNumber
+from ledger.errors import AlreadyRecorded, Conflict, NotFound, StaleNumber
 from modelfork.base import Base
 from modelfork.errors import Unsuited
 from modelfork.generate import Sampling, TextStream, generate
@@ -61,6 +62,7 @@ class _Live:
     def __init__(self, root: bytes, owner: ledger.keys.SigningKey) -> None:
         self.root = root
         self.owner = owner
+        self.users = 0  # who is working with it or waits for it: it is not evicted meanwhile
         self.lock = threading.RLock()
         self.memory = Memory()
         self.read: Replayed | None = None
@@ -108,10 +110,21 @@ class ForkManager:
         with self._table:
             return tuple(self._live)
 
-    def create(self, app_id: str) -> str:
-        """A new fork at genesis, in service custody. Returns its id once its first entry is durable."""
-        fork_id = str(uuid.UUID(bytes=self._random(16), version=4))
-        keys = self._keystore.make_fork_keys(fork_id, app_id)
+    def create(self, app_id: str, drawn: bytes | None = None) -> str:
+        """A new fork at genesis, in service custody. Returns its id once its first entry is durable.
+
+        The id comes from the 16 bytes `drawn`, else from random ones. The same ones again give the same fork, and
+        finish one that was only begun.
+        """
+        fork_id = str(uuid.UUID(bytes=drawn or self._random(16), version=4))
+        try:
+            keys = self._keystore.make_fork_keys(fork_id, app_id)
+        except Conflict:
+            if drawn is None or self._keystore.app_of_fork(fork_id) != app_id:
+                raise
+            if self._log.store.head(fork_id) is not None:
+                return fork_id
+            keys = self._keystore.fork_keys(fork_id)
         begun = genesis(self._base.layout_digest, self._base.layout.dimension)
         body = ledger.entry.encode_fork_created(
             ledger.entry.ForkCreated(
@@ -140,17 +153,29 @@ class ForkManager:
                 keys = self._keystore.fork_keys(fork_id)
                 live = self._live[fork_id] = _Live(keys.root, keys.owner)
             self._live.move_to_end(fork_id)
-            for idle in [other for other in self._live if other != fork_id]:
-                if len(self._live) <= self._most_live:
-                    break
-                del self._live[idle]  # who still holds it finishes with it; the ledger has all that it knows
-        with live.lock:
-            try:
-                read, writer = self._catch_up(fork_id, live)
-            except BaseException:
-                self.evict(fork_id)  # half-read memory must not be read on
-                raise
-            yield live, read, writer
+            live.users += 1
+        try:
+            with live.lock:
+                yield live, *self._caught_up(fork_id, live)
+        finally:
+            with self._table:
+                live.users -= 1
+                self._evict_idle()
+
+    def _evict_idle(self) -> None:
+        """With the table held: drop what nobody works with, the one idle for longest first. While more forks than
+        `most_live` are worked with at once, all of them stay: two copies of one fork would learn at one state."""
+        for fork_id in [one for one, live in self._live.items() if not live.users]:
+            if len(self._live) <= self._most_live:
+                return
+            del self._live[fork_id]
+
+    def _caught_up(self, fork_id: str, live: _Live) -> tuple[Replayed, Writer]:
+        try:
+            return self._catch_up(fork_id, live)
+        except BaseException:
+            live.memory, live.read, live.writer = Memory(), None, None  # half-read memory must not be read on
+            raise
 
     def _catch_up(self, fork_id: str, live: _Live) -> tuple[Replayed, Writer]:
         """Read the entries that the live fork has not seen: those of another process, or all of them."""
@@ -176,9 +201,10 @@ class ForkManager:
             raise Unsuited(f"fork {read.fork.fork_id}: it was made with another recipe than the one in force")
 
     def evict(self, fork_id: str) -> None:
-        """Forget a live fork; the next use replays it."""
+        """Forget a live fork that nobody works with; the next use replays it."""
         with self._table:
-            self._live.pop(fork_id, None)
+            if fork_id in self._live and not self._live[fork_id].users:
+                del self._live[fork_id]
 
     def state(self, fork_id: str) -> State:
         with self._open(fork_id) as (_, read, _writer):
@@ -194,10 +220,13 @@ class ForkManager:
         sampling: Sampling,
         teaches: bool,
         push: Callable[[str], None],
+        request: bytes = b"",
     ) -> Answered:
         """Answer with the fork, then record the turn. `push` gets the answer's pieces as they come.
 
-        Raises TooLong before the first piece when the prompt does not fit; then nothing is recorded.
+        Raises TooLong before the first piece when the prompt does not fit; then nothing is recorded. `request` is what
+        makes the same request known again. When another process recorded that one meanwhile, its answer is returned,
+        which need not be the pieces that were pushed.
         """
         state = self.state(fork_id)
         prompt = self._base.render(messages, prompt=True)
@@ -218,25 +247,39 @@ class ForkManager:
             show(stream.push(token))
         show(stream.finish())
         interaction = Interaction(messages, "".join(pieces), teaches=teaches, finish_reason=stream.finish_reason)
-        recorded = self.record(fork_id, record_id, interaction, len(prompt), stream.tokens)
-        return Answered(interaction, recorded, len(prompt), stream.tokens)
+        counted = (len(prompt), stream.tokens)
+        known, recorded = self._record(fork_id, record_id, interaction, request, counted)
+        if known is not None:
+            return self.answered_again(known, request)
+        return Answered(interaction, recorded, *counted)
 
     def find(self, fork_id: str, record_id: bytes) -> Remembered | None:
         """A record of the fork, opened; None when there is none."""
         stored = self._log.record(fork_id, record_id)
         return remember(self._log, stored, key_finder(self._keystore, fork_id)) if stored else None
 
-    def answered_again(self, known: Remembered, messages: tuple[Message, ...]) -> Answered:
+    def answered_again(self, known: Remembered, request: bytes) -> Answered:
         """What a turn was answered with when it was first asked. Conflict when it was another request."""
-        if known.interaction.messages != messages:
-            raise Conflict("Idempotency-Key: it was used with another request")
+        self._expect_same_request(known, request)
         metrics = known.particulars.metrics
         return Answered(
             known.interaction, self._recorded(known.stored), metrics.prompt_tokens, metrics.completion_tokens
         )
 
+    def _expect_same_request(self, known: Remembered, request: bytes) -> None:
+        kept = self._keystore.request_of(known.body.fork_id, known.body.key_commitment)
+        if not hmac.compare_digest(kept, request):
+            raise Conflict("Idempotency-Key: it was used with another request")
+
     def judge(
-        self, fork_id: str, record_id: bytes, refers_to: bytes, correction: str, rating: float | None, comment: str
+        self,
+        fork_id: str,
+        record_id: bytes,
+        refers_to: bytes,
+        correction: str,
+        rating: float | None,
+        comment: str,
+        request: bytes = b"",
     ) -> Recorded:
         """Record a verdict on an earlier answer, and learn from it. NotFound when there is no such record."""
         judged = self.find(fork_id, refers_to)
@@ -246,27 +289,30 @@ class ForkManager:
         if said.refers_to:  # a verdict on a verdict is one on the same answer
             refers_to = said.refers_to
         verdict = Interaction(said.messages, said.answer, correction, rating, comment, refers_to)
-        return self.record(fork_id, record_id, verdict)
+        return self.record(fork_id, record_id, verdict, request)
 
-    def record(
-        self,
-        fork_id: str,
-        record_id: bytes,
-        interaction: Interaction,
-        prompt_tokens: int = 0,
-        completion_tokens: int = 0,
-    ) -> Recorded:
+    def record(self, fork_id: str, record_id: bytes, interaction: Interaction, request: bytes = b"") -> Recorded:
         """Learn from an interaction and record it; applied to the live fork once it is durable.
 
         The same record id again returns the first record; Conflict when it says something else.
         """
+        known, recorded = self._record(fork_id, record_id, interaction, request, (0, 0))
+        if known is not None:
+            self._expect_same_request(known, request)
+            if known.interaction != as_recorded(interaction):
+                raise Conflict(f"record {record_id.hex()}: recorded already with other content")
+        return recorded
+
+    def _record(
+        self, fork_id: str, record_id: bytes, interaction: Interaction, request: bytes, counted: tuple[int, int]
+    ) -> tuple[Remembered | None, Recorded]:
+        """Learn and record, or find what stands under the record id already. `counted` is tokens of prompt and
+        answer."""
         interaction = as_recorded(interaction)
         with self._open(fork_id) as (live, read, _):
             known = self.find(fork_id, record_id)
             if known is not None:
-                if replace(known.interaction, answer=interaction.answer) != interaction:
-                    raise Conflict(f"record {record_id.hex()}: recorded already with other content")
-                return self._recorded(known.stored)
+                return known, self._recorded(known.stored)
             seed = int.from_bytes(hashlib.sha256(b"forkledger/seed/v1\0" + record_id).digest()[:8], "big")
             with self._model:
                 learned = learn(self._base, self._recipe, read.state.vector, interaction, live.memory, seed)
@@ -278,14 +324,14 @@ class ForkManager:
                     loss_before=learned.metrics.loss_before,
                     learned_tokens=learned.metrics.learned_tokens,
                     iterations=learned.metrics.iterations,
-                    prompt_tokens=prompt_tokens,
-                    completion_tokens=completion_tokens,
+                    prompt_tokens=counted[0],
+                    completion_tokens=counted[1],
                 ),
                 rehearsed=learned.rehearsed,
                 seed=seed,
             )
             for _ in range(TRIES):
-                read, writer = self._catch_up(fork_id, live)
+                read, writer = self._caught_up(fork_id, live)
                 after = advance(read.state, read.state.version + 1, learned.update)
                 signed, salt = build_record(
                     writer,
@@ -298,12 +344,20 @@ class ForkManager:
                     self._random,
                 )
                 commitment = ledger.record.decode_body(signed.body).key_commitment
-                self._keystore.keep_salt(fork_id, commitment, salt)
+                self._keystore.keep_salt(fork_id, commitment, salt, request)
                 try:
                     receipt = self._log.append(signed)
                 except StaleNumber:
+                    self._keystore.drop_salt(fork_id, commitment)
                     continue  # another process was first: its entries come before ours
+                except AlreadyRecorded:
+                    self._keystore.drop_salt(fork_id, commitment)
+                    known = self.find(fork_id, record_id)
+                    if known is None:
+                        raise
+                    return known, self._recorded(known.stored)
                 promised = self._log.open_receipt(receipt)
+                live.memory.remember(record_id, interaction)
                 live.read = replace(
                     read,
                     state=after,
@@ -311,9 +365,8 @@ class ForkManager:
                     records=read.records + 1,
                     checked=read.checked + 1,
                 )
-                live.memory.remember(record_id, interaction)
                 stored = self._log.entry_at(promised.leaf_index)
-                return self._recorded(stored, receipt)
+                return None, self._recorded(stored, receipt)
             raise Conflict(f"fork {fork_id}: {TRIES} tries for the next place were all lost to others")
 
     def _recorded(self, stored: ledger.StoredEntry, receipt: bytes | None = None) -> Recorded:
@@ -333,7 +386,10 @@ class ForkManager:
     # --- what a person sees ------------------------------------------------------------------------------
 
     def describe(self, fork_id: str) -> dict[str, Any]:
-        """Head, digests and state of a fork, after replaying what is not live."""
+        """Head, digests and state of a fork, after replaying what is not live. Of a fork in self custody, what its
+        entries say in clear."""
+        if not self._keystore.holds_key(fork_id):
+            return self._described_from_outside(fork_id)
         with self._open(fork_id) as (_, read, _writer):
             return {
                 "fork_id": fork_id,
@@ -348,6 +404,22 @@ class ForkManager:
                 "recipe_digest": read.fork.recipe_digest.hex(),
                 "base_digest": self._base.layout.base_digest.hex(),
             }
+
+    def _described_from_outside(self, fork_id: str) -> dict[str, Any]:
+        head = self._log.head(fork_id)
+        _, first = next(self._log.read(fork_id))
+        created = ledger.entry.decode_fork_created(first.body)
+        return {
+            "fork_id": fork_id,
+            "custody": "self",
+            "origin": self._log.origin,
+            "version": head.version,
+            "head": head.entry_hash.hex(),
+            "interactions": head.interactions,
+            "owner_key_id": created.owner_key.key_id.hex(),
+            "layout_digest": created.layout_digest.hex(),
+            "recipe_digest": created.recipe_digest.hex(),
+        }
 
     def history(self, fork_id: str, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """What the fork was given, in order, and what it learned of it."""

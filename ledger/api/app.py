@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from ledger import __version__
 from ledger.api import log, records
-from ledger.api.errors import add_error_handlers
+from ledger.api.errors import Unexpected, add_error_handlers
 from ledger.api.limits import BodyLimit
 from ledger.api.service import Service
 from ledger.publish import publish
@@ -32,18 +32,23 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
             yield
         finally:
             publishing.cancel()
-            await run_in_threadpool(publish, service.ledger)
-            on_close()
+            with suppress(asyncio.CancelledError):
+                await publishing  # it may be in the middle of one: the ledger stays open until then
+            try:
+                await run_in_threadpool(publish, service.ledger)
+            finally:
+                on_close()
 
     app = FastAPI(title="forkledger", version=__version__, lifespan=lifespan)
     app.state.service = service
     add_error_handlers(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Unexpected)  # the outermost
     app.include_router(records.router)
     app.include_router(log.router)
 
     @app.get("/healthz", tags=["operating"])
-    def healthz() -> dict[str, str]:
+    async def healthz() -> dict[str, str]:  # on the event loop: answers however many turns are under way
         return {"status": "ok", "origin": service.ledger.origin}
 
     return app

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
+from traceback import extract_tb
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ledger.errors import (
     AlreadyRecorded,
@@ -65,7 +67,10 @@ def add_error_handlers(app: FastAPI) -> None:
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         # A validation error quotes what came; only where and why goes out.
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        place = [str(part) for part in first["loc"] if part != "body"]
+        if first["type"] == "extra_forbidden":
+            place = place[:-1]  # a name that they chose
+        where = ".".join(place)
         return error_response(400, "invalid_value", f"{where or 'body'}: {first['msg']}", where or None)
 
     @app.exception_handler(HTTPException)
@@ -74,10 +79,41 @@ def add_error_handlers(app: FastAPI) -> None:
         headers = dict(error.headers) if error.headers else None
         return error_response(error.status_code, code, str(error.detail), headers=headers)
 
-    @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        _LOG.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-        return error_response(500, "internal", "the service failed; nothing of this request was acknowledged")
+
+class Unexpected:
+    """ASGI middleware: an error that nobody expected becomes a 500 without detail.
+
+    The log names its type and where it was raised, and not its message, which may quote what came.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            _LOG.error("%s %s failed: %s", scope["method"], scope["path"], place_of(error))
+            if not begun:  # otherwise the server ends the connection, for the answer is not complete
+                response = error_response(
+                    500, "internal", "the service failed; nothing of this request was acknowledged"
+                )
+                await response(scope, receive, send)
+
+
+def place_of(error: BaseException) -> str:
+    """Type and place of an error, for a log."""
+    frames = extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else type(error).__name__
 
 
 def _receipt_at(request: Request, leaf_index: int) -> str:

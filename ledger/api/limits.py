@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ledger.api.errors import error_response
 
-LONGEST_REQUEST = 4 << 20  # bytes: the largest record with its payloads, in base64
+LONGEST_REQUEST = 4 << 20  # bytes: a record with four payloads of the largest size does not fit, any real one does
 
 
 class BodyLimit:

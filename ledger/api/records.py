@@ -11,11 +11,14 @@ from starlette.concurrency import run_in_threadpool
 
 from ledger.api.service import Caller, Served, Service, expect_own_fork
 from ledger.entry import FORK_CREATED, SELF, SignedControl, admit_fork_created
-from ledger.errors import Malformed, Refused
+from ledger.errors import Conflict, Malformed, Refused
 from ledger.keys import signature_from_wire
 from ledger.keystore import App
 from ledger.record import admit_body, decode_record
+from ledger.rights import check_fork_created
 from ledger.wire.v1 import entry_pb2 as wire
+
+LARGEST_PAGE = 8 << 20  # bytes of payloads in one answer
 
 router = APIRouter(prefix="/v1", tags=["records"])
 
@@ -32,6 +35,10 @@ def _create(service: Service, caller: App, control: SignedControl) -> dict[str, 
         created = admit_fork_created(control.body)
         if created.custody != SELF:
             raise Refused("fork-created: over this route expected custody self; POST /v1/forks makes the others")
+        # Nobody may claim a fork whose key they do not hold, nor take over one whose owner the key store has lost.
+        check_fork_created(service.ledger.origin, created.fork_id, control.body, control.signatures)
+        if service.keystore.app_of_fork(created.fork_id) is None and service.ledger.store.head(created.fork_id):
+            raise Conflict(f"fork {created.fork_id}: exists already")
         service.keystore.claim_fork(created.fork_id, caller.app_id)
     return receipt_view(service, service.ledger.create_fork(control))
 
@@ -56,24 +63,26 @@ def entries(
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     limit: Annotated[int, Query(ge=1, le=100)] = 100,
 ) -> dict[str, Any]:
-    """A fork's entries with a version above `after`, with their payloads, all base64."""
+    """A fork's entries with a version above `after`, with their payloads, all base64. At most `limit`, and fewer
+    where they are large: the end is reached when none comes."""
     expect_own_fork(service, caller, fork_id)
-    page = service.ledger.store.fork_entries(fork_id, after, limit)
-    return {
-        "fork_id": fork_id,
-        "entries": [
+    page: list[dict[str, Any]] = []
+    size = 0
+    for stored in service.ledger.store.fork_entries(fork_id, after, limit):
+        payloads = service.ledger.payloads(stored.leaf_index)
+        size += sum(len(payload) for payload in payloads.values())
+        if page and size > LARGEST_PAGE:
+            break
+        page.append(
             {
                 "version": stored.version,
                 "leaf_index": stored.leaf_index,
                 "topic": stored.topic,
                 "entry": _base64(stored.data),
-                "payloads": {
-                    str(kind): _base64(payload) for kind, payload in service.ledger.payloads(stored.leaf_index).items()
-                },
+                "payloads": {str(kind): _base64(payload) for kind, payload in payloads.items()},
             }
-            for stored in page
-        ],
-    }
+        )
+    return {"fork_id": fork_id, "entries": page}
 
 
 def receipt_view(service: Service, signed: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from ledger.errors import NotFound
+from ledger.errors import Malformed, NotFound
 from ledger.keys import check_fork_id
 from ledger.keystore import App, KeyStore
 from ledger.ledger import Ledger
@@ -43,7 +43,11 @@ def caller_of(request: Request) -> App:
 
 def expect_own_fork(service: Service, caller: App, fork_id: str) -> str:
     """Raise NotFound unless the fork belongs to the caller: another app's fork looks like none at all."""
-    if service.keystore.app_of_fork(check_fork_id(fork_id)) != caller.app_id:
+    try:
+        check_fork_id(fork_id)
+    except Malformed:
+        raise NotFound("fork: not found; expected the id of a fork of yours") from None
+    if service.keystore.app_of_fork(fork_id) != caller.app_id:
         raise NotFound(f"fork {fork_id}: not found")
     return fork_id
 

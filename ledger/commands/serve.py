@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import typer
 
 from ledger.main import build_app, open_operator_keys
+
+DRAIN = 20  # seconds that open connections get to read their answers; turns under way are always finished
 
 
 def serve(data: Path, keys: Path, origin: str, host: str, port: int) -> None:
@@ -19,4 +24,15 @@ def serve(data: Path, keys: Path, origin: str, host: str, port: int) -> None:
     typer.echo(f"log key (pin this): {operator.log.vkey}")
     if not apps:
         typer.echo("no app may call yet: `forkledger keys add-app NAME` prints an API key")
-    uvicorn.run(app, host=host, port=port, log_level="info", server_header=False)
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="info", server_header=False, timeout_graceful_shutdown=DRAIN
+    )
+    # uvicorn drains on a signal and then raises it once more, which would end the process as if it had been killed.
+    # These handlers are what it finds then: told to stop and stopped is success.
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, _end)
+    uvicorn.Server(config).run()
+
+
+def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)

@@ -65,6 +65,10 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+class TextFormat(BaseModel):
+    type: Literal["text"]
+
+
 class ChatBody(_WithMessages):
     """POST /v1/chat/completions, as OpenAI specifies it. What cannot be honoured is refused, not ignored."""
 
@@ -84,6 +88,15 @@ class ChatBody(_WithMessages):
     logprobs: Literal[False] | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     functions: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    function_call: Literal["none", "auto"] | None = None
+    response_format: TextFormat | None = None
+    modalities: Annotated[list[Literal["text"]], Field(max_length=1)] | None = None
+    audio: Literal[None] = None
+    frequency_penalty: Literal[0] | None = None
+    presence_penalty: Literal[0] | None = None
+    logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
+    top_logprobs: Literal[0] | None = None
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -6,40 +6,51 @@ An interaction is the last user message and its answer; earlier messages are con
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
+import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from ledger import api_errors, service
 from modelfork.api.bodies import ChatBody, MessageBody
 from modelfork.api.turns import Push, Turn
-from modelfork.api.wiring import Forks, record_id_of, recorded_view
+from modelfork.api.wiring import Forks, Wired, record_id_of, recorded_view, request_of
 from modelfork.forks import Answered, ForkManager
 from modelfork.generate import Sampling
 from modelfork.interaction import Message
 
 router = APIRouter(prefix="/v1", tags=["chat"])
 
+_LOG = logging.getLogger("forkledger.chat")
+
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 
 
 @router.get("/models")
 def models(caller: service.Caller, served: service.Served) -> dict[str, Any]:
-    """The app's forks, as OpenAI lists models."""
-    forks = served.keystore.forks_of(caller.app_id)
-    return {
-        "object": "list",
-        "data": [{"id": fork_id, "object": "model", "created": 0, "owned_by": caller.app_id} for fork_id in forks],
-    }
+    """The app's forks that can be talked to, as OpenAI lists models."""
+    keystore, store = served.keystore, served.ledger.store
+    forks = [one for one in keystore.forks_of(caller.app_id) if keystore.holds_key(one) and store.head(one)]
+    return {"object": "list", "data": [_model(fork_id, caller.app_id) for fork_id in forks]}
+
+
+@router.get("/models/{fork_id}")
+def model(fork_id: str, caller: service.Caller, served: service.Served) -> dict[str, Any]:
+    """One fork, as OpenAI shows a model."""
+    return _model(service.expect_own_fork(served, caller, fork_id), caller.app_id)
+
+
+def _model(fork_id: str, app_id: str) -> dict[str, Any]:
+    return {"id": fork_id, "object": "model", "created": 0, "owned_by": app_id}
 
 
 @router.post("/chat/completions", response_model=None)
 async def complete(
-    request: Request,
     body: ChatBody,
     caller: service.Caller,
     served: service.Served,
@@ -47,25 +58,15 @@ async def complete(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Answer with the fork, learn what the last user message teaches, record it, and say under which id."""
-    fork_id = service.expect_own_fork(served, caller, body.model)
-    messages = messages_of(body.messages)
-    sampling = Sampling(
-        temperature=1.0 if body.temperature is None else body.temperature,
-        top_p=body.top_p or 1.0,
-        seed=body.seed if body.seed is not None else int.from_bytes(served.random(7), "big"),
-        max_tokens=body.max_completion_tokens or body.max_tokens or forks.manager.longest_answer,
-        stop=body.stops,
-    )
-    record_id = record_id_of(served, caller, fork_id, idempotency_key)
-    teaches = body.store is not False
-    key = f"idempotency:{record_id.hex()}" if idempotency_key else _fingerprint(served, caller.app_id, body)
+    # Whatever may wait for a disk happens off the event loop.
+    asked = await run_in_threadpool(_ask, served, forks, caller, body, idempotency_key)
 
     def work(push: Push) -> Answered:
-        return _answer(forks.manager, fork_id, record_id, messages, sampling, teaches, push)
+        return _answer(forks.manager, asked, push)
 
-    turn = forks.turns.join_or_start(key, work)
+    turn = forks.turns.join_or_start(asked.key, asked.request, work)
     await turn.begun()
-    completion = _Completion(fork_id, forks.now() // 1_000_000)
+    completion = _Completion(asked.fork_id, forks.now() // 1_000_000, served.random(12).hex())
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
         events = completion.stream(turn, usage)
@@ -78,39 +79,59 @@ def messages_of(bodies: list[MessageBody]) -> tuple[Message, ...]:
     return tuple(Message("system" if said.role == "developer" else said.role, said.content) for said in bodies)
 
 
-def _answer(
-    manager: ForkManager,
-    fork_id: str,
-    record_id: bytes,
-    messages: tuple[Message, ...],
-    sampling: Sampling,
-    teaches: bool,
-    push: Push,
-) -> Answered:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A turn that is wanted. `key` is what a request joins by, `request` what makes it the same one."""
+
+    fork_id: str
+    record_id: bytes
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    teaches: bool
+    key: str
+    request: bytes
+
+
+def _ask(
+    served: service.Service, forks: Wired, caller: service.Caller, body: ChatBody, idempotency_key: str | None
+) -> _Asked:
+    fork_id = service.expect_own_fork(served, caller, body.model)
+    record_id = record_id_of(served, caller, fork_id, idempotency_key)
+    request = request_of(served, caller, "chat", fork_id, body)
+    drawn = hashlib.sha256(b"forkledger/sampling/v1\0" + record_id).digest()  # a retry that was lost draws the same
+    sampling = Sampling(
+        temperature=1.0 if body.temperature is None else body.temperature,
+        top_p=body.top_p or 1.0,
+        seed=body.seed if body.seed is not None else int.from_bytes(drawn[:7], "big"),
+        max_tokens=body.max_completion_tokens or body.max_tokens or forks.manager.longest_answer,
+        stop=body.stops,
+    )
+    key = f"idempotency:{record_id.hex()}" if idempotency_key else f"identical:{request.hex()}"
+    return _Asked(fork_id, record_id, messages_of(body.messages), sampling, body.store is not False, key, request)
+
+
+def _answer(manager: ForkManager, asked: _Asked, push: Push) -> Answered:
     """What one turn does, in a thread of its own. A record that exists already is answered from the ledger."""
-    known = manager.find(fork_id, record_id)
+    known = manager.find(asked.fork_id, asked.record_id)
     if known is not None:
-        answered = manager.answered_again(known, messages)
+        answered = manager.answered_again(known, asked.request)
         push(answered.interaction.answer)
         return answered
-    return manager.take_turn(fork_id, record_id, messages, sampling, teaches, push)
-
-
-def _fingerprint(served: service.Service, app_id: str, body: ChatBody) -> str:
-    """What makes two requests identical: the app and every field. Keyed, so that no content's hash is kept about."""
-    spelled = json.dumps([app_id, body.model_dump()], sort_keys=True).encode()
-    return hmac.new(served.service_key.derive(b"identical-requests"), spelled, hashlib.sha256).hexdigest()
+    return manager.take_turn(
+        asked.fork_id, asked.record_id, asked.messages, asked.sampling, asked.teaches, push, asked.request
+    )
 
 
 class _Completion:
     """Spells a turn as OpenAI's chat completion, whole or in chunks."""
 
-    def __init__(self, fork_id: str, created: int) -> None:
+    def __init__(self, fork_id: str, created: int, number: str) -> None:
         self._fork_id = fork_id
         self._created = created
+        self._number = number
 
-    def _object(self, kind: str, completion_id: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        head = {"id": completion_id, "object": kind, "created": self._created, "model": self._fork_id}
+    def _object(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        head = {"id": f"chatcmpl-{self._number}", "object": kind, "created": self._created, "model": self._fork_id}
         return {**head, "choices": choices, **more}
 
     def whole(self, answered: Answered) -> dict[str, Any]:
@@ -121,37 +142,45 @@ class _Completion:
             "logprobs": None,
             "finish_reason": said.finish_reason,
         }
-        completion_id = f"chatcmpl-{answered.recorded.record_id.hex()}"
         more = {"usage": _usage(answered), "forkledger": recorded_view(answered.recorded)}
-        return self._object("chat.completion", completion_id, [choice], **more)
+        return self._object("chat.completion", [choice], **more)
 
     async def stream(self, turn: Turn[Answered], usage: bool) -> AsyncIterator[bytes]:
         """Chunks; the last one that has a choice comes after the commit and names the record."""
         kind = "chat.completion.chunk"
-        completion_id = f"chatcmpl-{self._created}"
+        shown = ""
 
         def chunk(delta: dict[str, Any], finish: str | None, **more: Any) -> bytes:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-            return _event(self._object(kind, completion_id, [choice], **more))
+            return _event(self._object(kind, [choice], **more))
 
         yield chunk({"role": "assistant", "content": ""}, None)
         async for piece in turn.pieces():
+            shown += piece
             yield chunk({"content": piece}, None)
+        # The status line is long gone: what goes wrong from here on goes into the stream.
         try:
             answered = await turn.result()
-        except Exception as error:  # the status line is long gone: the error goes into the stream
-            response = api_errors.error_response(500, type(error).__name__, "the turn failed; nothing was recorded")
-            yield b"data: " + bytes(response.body) + b"\n\n"
+        except Exception as error:
+            _LOG.error("a turn failed in its stream: %s", api_errors.place_of(error))
+            yield _failed("internal", "the turn failed; nothing of it was acknowledged")
+            return
+        if shown != answered.interaction.answer:
+            yield _failed("conflict", "the same request was answered elsewhere; ask again for that answer")
             return
         yield chunk({}, answered.interaction.finish_reason, forkledger=recorded_view(answered.recorded))
         if usage:
-            yield _event(self._object(kind, completion_id, [], usage=_usage(answered)))
+            yield _event(self._object(kind, [], usage=_usage(answered)))
         yield b"data: [DONE]\n\n"
 
 
 def _usage(answered: Answered) -> dict[str, int]:
     prompt, completion = answered.prompt_tokens, answered.completion_tokens
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _failed(code: str, message: str) -> bytes:
+    return b"data: " + bytes(api_errors.error_response(500, code, message).body) + b"\n\n"
 
 
 def _event(content: dict[str, Any]) -> bytes:

@@ -5,26 +5,33 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from starlette.concurrency import run_in_threadpool
 
 from ledger import service
 from modelfork.api.bodies import ForkBody, InteractionBody, VerdictBody
 from modelfork.api.chat import IdempotencyKey, messages_of
-from modelfork.api.wiring import Forks, record_id_of, recorded_view
+from modelfork.api.wiring import Forks, record_id_of, recorded_view, request_of
 from modelfork.interaction import Interaction
 
 router = APIRouter(prefix="/v1/forks", tags=["forks"])
 
 
 @router.post("", status_code=201)
-def create(body: ForkBody, caller: service.Caller, forks: Forks) -> dict[str, Any]:
+def create(
+    caller: service.Caller,
+    served: service.Served,
+    forks: Forks,
+    body: ForkBody | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> dict[str, Any]:
     """A new fork of the base. The service makes a key for it alone, keeps it sealed, and can read what it records."""
-    return forks.manager.describe(forks.manager.create(caller.app_id))
+    drawn = record_id_of(served, caller, "new fork", idempotency_key)
+    return forks.manager.describe(forks.manager.create(caller.app_id, drawn))
 
 
 @router.get("")
 def listed(caller: service.Caller, served: service.Served) -> dict[str, Any]:
-    return {"forks": served.keystore.forks_of(caller.app_id)}
+    """The app's forks, in the order in which they were made; one that was only begun is not among them."""
+    return {"forks": [one for one in served.keystore.forks_of(caller.app_id) if served.ledger.store.head(one)]}
 
 
 @router.get("/{fork_id}")
@@ -48,7 +55,7 @@ def history(
 
 
 @router.post("/{fork_id}/verdicts", status_code=201)
-async def judge(
+def judge(
     fork_id: str,
     body: VerdictBody,
     caller: service.Caller,
@@ -59,20 +66,22 @@ async def judge(
     """A rating or a correction of an earlier answer: a new record that refers to it."""
     service.expect_own_fork(served, caller, fork_id)
     record_id = record_id_of(served, caller, fork_id, idempotency_key)
-    recorded = await run_in_threadpool(
-        forks.manager.judge,
-        fork_id,
-        record_id,
-        bytes.fromhex(body.record_id),
-        body.correction,
-        body.rating,
-        body.comment,
+    request = request_of(served, caller, "verdict", fork_id, body)
+    return recorded_view(
+        forks.manager.judge(
+            fork_id,
+            record_id,
+            bytes.fromhex(body.record_id),
+            body.correction,
+            body.rating,
+            body.comment,
+            request,
+        )
     )
-    return recorded_view(recorded)
 
 
 @router.post("/{fork_id}/interactions", status_code=201)
-async def interact(
+def interact(
     fork_id: str,
     body: InteractionBody,
     caller: service.Caller,
@@ -91,4 +100,5 @@ async def interact(
         comment=body.comment,
         teaches=body.store,
     )
-    return recorded_view(await run_in_threadpool(forks.manager.record, fork_id, record_id, interaction))
+    request = request_of(served, caller, "interaction", fork_id, body)
+    return recorded_view(forks.manager.record(fork_id, record_id, interaction, request))

@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 from starlette.exceptions import HTTPException
 
+from ledger.errors import Conflict
+
 Result = TypeVar("Result")
 Push = Callable[[str], None]
 
@@ -20,7 +22,8 @@ Push = Callable[[str], None]
 class Turn(Generic[Result]):
     """The pieces of an answer as they come, then its result. Lives on the event loop; readers may come late."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: bytes) -> None:
+        self.request = request
         self._pieces: list[str] = []
         self._result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._changed = asyncio.Event()
@@ -72,14 +75,19 @@ class Turns(Generic[Result]):
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="turn")
         self._under_way: dict[str, Turn[Result]] = {}
 
-    def join_or_start(self, key: str, work: Callable[[Push], Result]) -> Turn[Result]:
-        """The turn under way for `key`, or a new one that runs `work`, which may push pieces."""
+    def join_or_start(self, key: str, request: bytes, work: Callable[[Push], Result]) -> Turn[Result]:
+        """The turn under way for `key`, or a new one that runs `work`, which may push pieces.
+
+        Raises Conflict when the one under way answers another `request`.
+        """
         if key in self._under_way:
+            if self._under_way[key].request != request:
+                raise Conflict("Idempotency-Key: it is in use for another request")
             return self._under_way[key]
         if len(self._under_way) >= self._most:
             raise HTTPException(429, f"{self._most} turns are under way already", {"retry-after": "1"})
         loop = asyncio.get_running_loop()
-        turn: Turn[Result] = Turn()
+        turn: Turn[Result] = Turn(request)
 
         def push(piece: str) -> None:
             loop.call_soon_threadsafe(turn.push, piece)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from pydantic import BaseModel
 
 from ledger import service
 from modelfork.api.turns import Turns
@@ -37,6 +39,14 @@ def record_id_of(served: service.Service, caller: service.Caller, fork_id: str, 
         return served.random(16)
     message = b"\0".join((caller.app_id.encode(), fork_id.encode(), idempotency_key.encode()))
     return hmac.new(served.service_key.derive(b"record-id"), message, hashlib.sha256).digest()[:16]
+
+
+def request_of(served: service.Service, caller: service.Caller, what: str, fork_id: str, body: BaseModel) -> bytes:
+    """32 bytes that are the same for the same request: the app, the route and every field that is not only about how
+    the answer is sent. Keyed, so that no hash of content is kept about."""
+    fields = body.model_dump(exclude={"stream", "stream_options"})
+    spelled = json.dumps([caller.app_id, what, fork_id, fields], sort_keys=True)
+    return hmac.digest(served.service_key.derive(b"request"), spelled.encode(), "sha256")
 
 
 def recorded_view(recorded: Recorded) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 import ledger
+from modelfork.errors import TooLong
 from modelfork.forks import ForkManager, Recorded
 from modelfork.generate import Sampling
 from modelfork.interaction import Message
@@ -28,8 +29,9 @@ def chat(data: Path, keys: Path, fork: str, settings: ForkSettings) -> None:
     try:
         base, recipe = open_base(settings.base, settings.torch_threads)
         manager = ForkManager(log, keystore, base, recipe, now, secrets.token_bytes, settings.live_forks)
-        known = keystore.forks_of(APP)
+        known = [one for one in keystore.forks_of(APP) if log.store.head(one)]
         fork_id = fork or (known[-1] if known else manager.create(APP))
+        log.head(fork_id)
         typer.echo(f"fork {fork_id}\n{HELP}")
         _converse(manager, fork_id)
         ledger.publish.publish(log)
@@ -58,9 +60,14 @@ def _converse(manager: ForkManager, fork_id: str) -> None:
         elif line:
             said.append(Message("user", line))
             typer.echo("fork: ", nl=False)
-            answered = manager.take_turn(
-                fork_id, secrets.token_bytes(16), tuple(said), Sampling(max_tokens=80), True, _show
-            )
+            try:
+                answered = manager.take_turn(
+                    fork_id, secrets.token_bytes(16), tuple(said), Sampling(max_tokens=80), True, _show
+                )
+            except TooLong:
+                typer.echo("\n      [this conversation is longer than the model can read: a new one begins]")
+                said, last = [], None
+                continue
             typer.echo(f"\n      [record {answered.recorded.version}, {_learned(answered.recorded)}]")
             said.append(Message("assistant", answered.interaction.answer))
             last = answered.recorded
