@@ -7,7 +7,6 @@ an append that comes alone goes at once. Each has a savepoint, so that one refus
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Generic, Protocol, TypeVar, cast
@@ -44,8 +43,9 @@ class Together(Generic[_W]):
     def __init__(self, begin: Callable[[], AbstractContextManager[_W]], refusals: tuple[type[Exception], ...]) -> None:
         self._begin = begin
         self._refusals = refusals
-        self._waiting: deque[_Job[_W]] = deque()
-        self._at_work = threading.Lock()
+        self._waiting: list[_Job[_W]] = []
+        self._at_work = False
+        self._changed = threading.Condition()
 
     def append(self, work: Callable[[_W], _T]) -> _T:
         """Do `work` in an append transaction; return what it returns, or raise what it raises, once that is durable.
@@ -53,15 +53,26 @@ class Together(Generic[_W]):
         `work` is done again, in a transaction of its own, when one that it shared failed.
         """
         job = _Job[_W](work)
-        self._waiting.append(job)
-        with self._at_work:
-            if not job.taken:
-                jobs = [self._waiting.popleft() for _ in range(len(self._waiting))]  # only who is at work takes
+        jobs = [job]
+        with self._changed:
+            self._waiting.append(job)
+            while self._at_work and not job.done:
+                self._changed.wait()
+            if not job.done:
+                self._at_work = True
+                if not job.taken:
+                    jobs, self._waiting = self._waiting, []
+        if not job.done:
+            try:
                 if len(jobs) > 1:
                     self._share(jobs)
-            if not job.done:
-                with self._begin() as write:
-                    return work(write)
+                if not job.done:
+                    with self._begin() as write:
+                        return work(write)
+            finally:
+                with self._changed:
+                    self._at_work = False
+                    self._changed.notify_all()
         if job.refusal is not None:
             raise job.refusal
         return cast(_T, job.result)
