@@ -1,0 +1,55 @@
+"""One service over the tiny base for all tests that do not stop it, and apps and forks to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from tests.modelfork.api.house import House
+
+
+@pytest.fixture(scope="session")
+def open_house(tiny_base: Path) -> Iterator[Callable[[Path], House]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORKLEDGER_BASE", str(tiny_base))
+        opened: list[House] = []
+
+        def open_one(folder: Path) -> House:
+            opened.append(House(folder).start())
+            return opened[-1]
+
+        yield open_one
+        for house in opened:
+            house.stop()
+
+
+@pytest.fixture(scope="session")
+def house(open_house: Callable[[Path], House], tmp_path_factory: pytest.TempPathFactory) -> House:
+    """One for all tests that do not stop it; each works with an app and a fork of its own."""
+    return open_house(tmp_path_factory.mktemp("house"))
+
+
+@pytest.fixture
+def api_key(house: House) -> str:
+    return house.new_app()
+
+
+@pytest.fixture
+def http(house: House, api_key: str) -> Iterator[httpx.Client]:
+    with house.client(api_key) as client:
+        yield client
+
+
+@pytest.fixture
+def client(house: House, api_key: str) -> Iterator[openai.OpenAI]:
+    with house.openai(api_key) as client:
+        yield client
+
+
+@pytest.fixture
+def fork(http: httpx.Client) -> str:
+    return str(http.post("/v1/forks", json={}).raise_for_status().json()["fork_id"])
