@@ -45,7 +45,8 @@ lock: setup ## write the hashed locks after a change of dependencies; ARGS=--upg
 	$(COMPILE) --constraint .ci/lock.txt -o .ci/base-lock.txt
 
 bench: setup ## every figure of README's table, each against a peer in the same run
-	@for script in bench/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(PYTHON) "$$script" || exit 1; done
+	@missed=; for script in bench/*.py; do echo; echo "== $(PYTHON) $$script"; $(PYTHON) "$$script" || missed="$$missed $$script"; \
+	done; [ -z "$$missed" ] || { echo "missed a floor, or failed:$$missed"; exit 1; }
 
 clean: ## remove caches and build outputs; the environments stay
 	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

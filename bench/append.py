@@ -200,8 +200,21 @@ def pragmas_of(connection: SQLiteConnection) -> dict[str, Any]:
     return found
 
 
-def timed(save: Callable[[Any], None], work: Sequence[Sequence[Any]]) -> float:
-    """Seconds from a common start until the last thread has saved all of its own."""
+def sync_microseconds(folder: Path) -> float:
+    """What one write of 8 KiB and its sync take here, median of 100: the part that both sides share."""
+    times = []
+    with (folder / "sync").open("wb", buffering=0) as file:
+        for _ in range(100):
+            begun = time.perf_counter()
+            file.seek(0)
+            file.write(bytes(8192))
+            os.fsync(file.fileno())
+            times.append(time.perf_counter() - begun)
+    return statistics.median(times) * 1e6
+
+
+def timed(save: Callable[[Any], None], work: Sequence[Sequence[Any]]) -> tuple[float, float]:
+    """Seconds from a common start until the last thread has saved all of its own: by the clock, and of processors."""
     start = threading.Barrier(len(work) + 1)
     failed: list[BaseException] = []
 
@@ -217,13 +230,13 @@ def timed(save: Callable[[Any], None], work: Sequence[Sequence[Any]]) -> float:
     for thread in threads:
         thread.start()
     start.wait()
-    begun = time.perf_counter()
+    begun, begun_processor = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.join()
-    seconds = time.perf_counter() - begun
+    seconds, processor = time.perf_counter() - begun, time.process_time() - begun_processor
     if failed:
         raise failed[0]
-    return seconds
+    return seconds, processor
 
 
 def main() -> int:
@@ -235,6 +248,8 @@ def main() -> int:
     given = parser.parse_args()
     rng = random.Random(1)
     rates: dict[tuple[int, str], list[float]] = {}
+    costs: dict[tuple[int, str], list[float]] = {}
+    syncs: list[float] = []
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         ours = Ours(Path(folder) / "ours.sqlite", rng, max(THREADS))
         size = ours.bytes_each()
@@ -243,14 +258,16 @@ def main() -> int:
         assert same == peer.pragmas(), f"not the same pragmas: {same}, {peer.pragmas()}"
         saved = {ours.name: ours.size(), peer.name: 0}
         for turn in range(given.rounds + 1):  # the first warms up and is not counted
+            syncs.append(sync_microseconds(Path(folder)))
             for threads in THREADS:
                 for side in (ours, peer) if turn % 2 else (peer, ours):
                     work = side.prepare(threads, given.appends // threads)
-                    seconds = timed(side.save, work)
+                    seconds, processor = timed(side.save, work)
                     count = sum(len(mine) for mine in work)
                     saved[side.name] += count
                     if turn:
                         rates.setdefault((threads, side.name), []).append(count / seconds)
+                        costs.setdefault((threads, side.name), []).append(processor / count * 1e6)
         for side in (ours, peer):
             assert side.size() == saved[side.name], f"{side.name}: {side.size()} stored of {saved[side.name]}"
             side.close()
@@ -264,23 +281,28 @@ def main() -> int:
                 "ours": round(statistics.median(mine)),
                 "peer": round(statistics.median(theirs)),
                 "ratio": round(statistics.median(mine) / statistics.median(theirs), 2),
+                "processor us": [round(statistics.median(costs[threads, name])) for name in (ours.name, peer.name)],
                 "ratio of each round": [round(ratio, 2) for ratio in ratios],
             }
         )
     met = all(row["ratio"] > FLOOR for row in rows)
     if given.json:
-        figures = {"bytes": size, "pragmas": same, "rows": rows, "met": met}
+        figures = {"bytes": size, "sync us": round(statistics.median(syncs)), "pragmas": same, "rows": rows, "met": met}
         sys.stdout.write(json.dumps(figures) + "\n")
         return 0 if met else 1
     print(f"made by: {' '.join(['python', *sys.argv])}")
-    print(f"on: {os.cpu_count()} cores, SQLite {sqlite3.sqlite_version}; {size} bytes an append\n")
-    print(f"| threads | {ours.name}, a second | {peer.name}, a second | ratio (least to most) | floor |")
-    print("| --- | --- | --- | --- | --- |")
+    print(
+        f"on: {os.cpu_count()} cores, SQLite {sqlite3.sqlite_version}, a sync takes {statistics.median(syncs):.0f} µs"
+    )
+    print(f"bytes an append: {size}; median of {given.rounds} rounds of {given.appends}\n")
+    print(f"| threads | {ours.name} | {peer.name} | ratio (least to most) | floor | processor µs |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for row in rows:
         each = row["ratio of each round"]
         missed = "" if row["ratio"] > FLOOR else " **missed**"
         spread = f"{row['ratio']:.2f} ({each[0]:.2f} to {each[-1]:.2f})"
-        print(f"| {row['threads']} | {row['ours']:,} | {row['peer']:,} | {spread} | above 1{missed} |")
+        used = "{} : {}".format(*row["processor us"])
+        print(f"| {row['threads']} | {row['ours']:,}/s | {row['peer']:,}/s | {spread} | above 1{missed} | {used} |")
     print("\nBoth: " + ", ".join(f"{name}={value}" for name, value in same.items()))
     return 0 if met else 1
 
