@@ -2,7 +2,8 @@
 
 What every store promises, and tests/ledger/store/ holds it to:
 
-* An append is one transaction: entry, payloads, node hashes and the fork's head, or nothing. Returned means durable.
+* An append is entry, payloads, node hashes and the fork's head in one transaction, or nothing. Returned means durable.
+  Appends that wait at the same time may share a transaction; one that is refused takes none of the others with it.
 * Leaf indices are dense from 0 in commit order and never change; notification id = leaf index + 1.
 * Bytes come back exactly as they were handed in.
 * A fork's versions are dense from 1; (fork, version) and (fork, record id) are unique.
