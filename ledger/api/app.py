@@ -34,10 +34,8 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
             publishing.cancel()
             with suppress(asyncio.CancelledError):
                 await publishing  # it may be in the middle of one: the ledger stays open until then
-            try:
-                await run_in_threadpool(publish, service.ledger)
-            finally:
-                on_close()
+            await _publish(service)
+            on_close()
 
     app = FastAPI(title="forkledger", version=__version__, lifespan=lifespan)
     app.state.service = service
@@ -56,8 +54,12 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
 
 async def _publish_for_ever(service: Service) -> None:
     while True:
-        try:
-            await run_in_threadpool(publish, service.ledger)
-        except Exception as error:  # the next second tries again, and the error must be seen
-            _LOG.error("no checkpoint: %s: %s", type(error).__name__, error)
+        await _publish(service)
         await asyncio.sleep(PUBLISH_EVERY)
+
+
+async def _publish(service: Service) -> None:
+    try:
+        await run_in_threadpool(publish, service.ledger)
+    except Exception as error:  # the next second tries again, and the error must be seen
+        _LOG.error("no checkpoint: %s: %s", type(error).__name__, error)
