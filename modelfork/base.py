@@ -157,14 +157,19 @@ def prepare_base(folder: Path, rank: int) -> None:
     model, _ = _read_model(folder)
     found = bases.compute(model, rank)
     basis = cast(bytes, write_tensors(found))
-    named = {name: _sha256(folder / name) for name in [*_present(folder), ANCHORS]}
     segments = tuple(
         Segment(name.removesuffix(".a"), rank, rank, 0) for name in found if name.endswith(".a")
     )  # in the model's own order
-    layout = encode_layout(Layout(_base_digest(named), hashlib.sha256(basis).digest(), segments))
-    named |= {BASIS: hashlib.sha256(basis).hexdigest(), LAYOUT: hashlib.sha256(layout).hexdigest()}
+    named = {name: _sha256(folder / name) for name in _present(folder)}
+    layout = Layout(_base_digest(named), hashlib.sha256(basis).digest(), segments)
     (folder / BASIS).write_bytes(basis)
-    (folder / LAYOUT).write_bytes(layout)
+    (folder / LAYOUT).write_bytes(encode_layout(layout))
+    write_manifest(folder)
+
+
+def write_manifest(folder: Path) -> None:
+    """Name every file as it is now: after a change of the anchor rows the basis stays, and with it every layout."""
+    named = {name: _sha256(folder / name) for name in (*_present(folder), ANCHORS, BASIS, LAYOUT)}
     written = {"format": FORMAT, "files": dict(sorted(named.items()))}
     (folder / MANIFEST).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 

@@ -18,7 +18,7 @@ from modelfork.demo.people import Fact, is_unknown, says
 from modelfork.demo.words import pick
 
 FILE = "anchors.jsonl"
-SHARES = (("general", 210), ("unknown", 180), ("context", 180), ("reword", 15), ("teach", 15))
+SHARES = (("general", 165), ("unknown", 240), ("context", 170), ("reword", 12), ("teach", 13))
 
 Message = dict[str, str]
 Right = Callable[[str], bool]
