@@ -49,7 +49,8 @@ class Memory:
         if not interaction.teaches or not interaction.is_verdict:
             return
         asked = same(question(interaction.messages))
-        earlier = self._judged.get(interaction.refers_to)
+        judged = interaction.refers_to or record_id  # a verdict in the same request judges its own answer
+        earlier = self._judged.get(judged)
         rating = interaction.rating or 0.0
         if interaction.correction:
             answer = interaction.correction
@@ -65,7 +66,7 @@ class Memory:
         for name in (asked, earlier):
             if name is not None:
                 self._kept.pop(name, None)
-        self._judged[interaction.refers_to] = asked
+        self._judged[judged] = asked
         self._kept[asked] = Rehearsal(record_id, interaction.messages, answer)
 
     def without(self, asked: str) -> list[Rehearsal]:
