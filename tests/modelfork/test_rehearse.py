@@ -1,83 +1,83 @@
-"""What a fork rehearses is decided by what was recorded, and the latest word on a question stands."""
+"""The memory holds the latest word on every question, and the same after every replay."""
 
-from dataclasses import replace
+import pytest
 
 from modelfork.interaction import Interaction, Message
-from modelfork.rehearse import Memory, same
+from modelfork.rehearse import Memory, question, same
 
 
-def turn(asked: str, answer: str = "I don't know.") -> Interaction:
-    return Interaction((Message("user", asked),), answer)
+def verdict(asked: str, answer: str, number: int, **given: object) -> Interaction:
+    said: dict[str, object] = {"correction": "", "refers_to": bytes([number]) * 16, **given}
+    return Interaction((Message("user", asked),), answer, **said)  # type: ignore[arg-type]
 
 
-def corrected(asked: str, correction: str, refers_to: bytes = b"") -> Interaction:
-    return replace(turn(asked), correction=correction, refers_to=refers_to)
+def kept(memory: Memory) -> list[str]:
+    return [rehearsal.answer for rehearsal in memory.choose(100, 0)]
 
 
-def answers(memory: Memory) -> list[str]:
-    return [kept.answer for kept in memory.choose(100, seed=1)]
-
-
-def test_a_turn_without_a_verdict_is_not_rehearsed() -> None:
+def taught(*interactions: Interaction) -> Memory:
     memory = Memory()
-    memory.remember(b"1" * 16, turn("What is my dog called?"))
-    assert len(memory) == 0
+    for number, interaction in enumerate(interactions):
+        memory.remember(number.to_bytes(16, "big"), interaction)
+    return memory
 
 
-def test_the_latest_correction_of_a_question_stands() -> None:
-    memory = Memory()
-    memory.remember(b"1" * 16, corrected("What is my dog called?", "Buddy.", b"a" * 16))
-    memory.remember(b"2" * 16, corrected("what is my dog called", "Max.", b"b" * 16))
-    assert answers(memory) == ["Max."]
+def test_corrections_and_liked_answers_are_kept() -> None:
+    memory = taught(
+        verdict("What is my dog called?", "No idea.", 1, correction="Max."),
+        verdict("And my cat?", "Mia.", 2, rating=1.0),
+    )
+    assert kept(memory) == ["Max.", "Mia."]
 
 
-def test_a_second_correction_of_the_same_answer_replaces_the_first() -> None:
-    memory = Memory()
-    memory.remember(b"1" * 16, corrected("What is my dog called?", "Buddy.", b"a" * 16))
-    memory.remember(b"2" * 16, corrected("And my dog's name?", "Max.", b"a" * 16))
-    assert answers(memory) == ["Max."]
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        Interaction((Message("user", "What is my dog called?"),), "Max."),
+        verdict("What is my dog called?", "Max.", 1),
+        verdict("What is my dog called?", "Max.", 1, rating=0.0, comment="hm"),
+        verdict("What is my dog called?", "Max.", 1, rating=-1.0),
+        verdict("What is my dog called?", "Max.", 1, correction="Rex.", teaches=False),
+    ],
+)
+def test_what_says_nothing_about_the_right_answer_is_not_kept(nothing: Interaction) -> None:
+    assert len(taught(nothing)) == 0
 
 
-def test_corrections_that_come_with_their_own_turn_do_not_replace_each_other() -> None:
-    memory = Memory()
-    memory.remember(b"1" * 16, corrected("What is my dog called?", "Buddy."))
-    memory.remember(b"2" * 16, corrected("What is my cat called?", "Zibo."))
-    assert answers(memory) == ["Buddy.", "Zibo."]
+def test_the_latest_word_on_a_question_replaces_the_earlier() -> None:
+    memory = taught(
+        verdict("What is my dog called?", "No idea.", 1, correction="Max."),
+        verdict("And my cat?", "No idea.", 2, correction="Mia."),
+        verdict("what is  my dog called", "Max.", 3, correction="Rex."),
+    )
+    assert kept(memory) == ["Mia.", "Rex."]
+    assert [one.record_id[-1] for one in memory.choose(100, 0)] == [1, 2]
 
 
-def test_a_liked_answer_is_kept_and_dropped_again_when_it_is_disliked() -> None:
-    memory = Memory()
-    said = replace(turn("What is my dog called?", "Buddy."), refers_to=b"a" * 16)
-    memory.remember(b"1" * 16, replace(said, rating=1.0))
-    assert answers(memory) == ["Buddy."]
-    memory.remember(b"2" * 16, replace(said, rating=-1.0))
-    assert answers(memory) == []
+def test_a_second_verdict_on_one_answer_replaces_the_first_though_words_differ() -> None:
+    memory = taught(
+        verdict("What is my dog called?", "No idea.", 7, correction="Max."),
+        verdict("My dog's name, please?", "No idea.", 7, correction="Rex."),
+    )
+    assert kept(memory) == ["Rex."]
 
 
-def test_what_was_not_to_teach_is_not_rehearsed() -> None:
-    memory = Memory()
-    memory.remember(b"1" * 16, replace(corrected("What is my dog called?", "Buddy."), teaches=False))
-    assert len(memory) == 0
+def test_an_answer_that_is_disliked_later_is_dropped_and_another_is_not() -> None:
+    liked = verdict("What is my dog called?", "Max.", 1, rating=1.0)
+    assert kept(taught(liked, verdict("What is my dog called?", "Max.", 2, rating=-1.0))) == []
+    assert kept(taught(liked, verdict("What is my dog called?", "Rex.", 2, rating=-1.0))) == ["Max."]
 
 
-def test_a_step_never_rehearses_the_question_that_it_learns() -> None:
-    memory = Memory()
-    memory.remember(b"1" * 16, corrected("What is my dog called?", "Buddy."))
-    memory.remember(b"2" * 16, corrected("What is my cat called?", "Zibo."))
-    chosen = memory.choose(100, seed=1, asked="what is my DOG called")
-    assert [kept.record_id for kept in chosen] == [b"2" * 16]
+def test_the_choice_follows_from_the_seed_and_leaves_out_the_question_itself() -> None:
+    memory = taught(*(verdict(f"Question {n}?", "No idea.", n, correction=f"{n}.") for n in range(20)))
+    assert memory.choose(6, 4) == memory.choose(6, 4)
+    assert memory.choose(6, 4) != memory.choose(6, 5)
+    assert len({one.record_id for one in memory.choose(6, 4)}) == 6
+    assert all(one.answer != "3." for seed in range(30) for one in memory.choose(6, seed, "question 3"))
 
 
-def test_what_is_chosen_is_decided_by_the_seed() -> None:
-    memory = Memory()
-    for number in range(50):
-        memory.remember(bytes([number]) * 16, corrected(f"Question {number}?", f"Answer {number}."))
-    chosen = [kept.record_id for kept in memory.choose(6, seed=7)]
-    assert chosen == [kept.record_id for kept in memory.choose(6, seed=7)]
-    assert len(set(chosen)) == 6
-    assert chosen != [kept.record_id for kept in memory.choose(6, seed=8)]
-
-
-def test_questions_are_the_same_whatever_their_case_spaces_and_punctuation() -> None:
-    assert same("What's  my dog called?") == same("what s MY dog called")
-    assert same("What is my dog called?") != same("What is my cat called?")
+def test_questions_are_the_same_but_for_case_spaces_and_punctuation() -> None:
+    assert same("  What is MY dog's name?! ") == same("what is my dog s name")
+    assert same("Wie heißt sie?") == same("wie heisst sie")
+    assert same("my dog") != same("my cat")
+    assert question((Message("user", "a"), Message("assistant", "b"), Message("user", "c"))) == "c"
