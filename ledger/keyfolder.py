@@ -68,7 +68,7 @@ def _read(path: Path) -> str:
         mode = path.stat().st_mode
         text = path.read_text("ascii").strip()
     except FileNotFoundError:
-        raise NotFound(f"keys: no file {path}; `forkledger keys show` makes it") from None
+        raise NotFound(f"keys: no file {path}; put it back, keys are made for new data only") from None
     except UnicodeDecodeError:
         raise Malformed(f"keys: {path} is not ASCII text") from None
     if stat.S_IMODE(mode) & 0o077:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ledger.errors import Conflict, Malformed, NotFound, Refused
 from ledger.keys import SigningKey
-from ledger.vault import RecordKey, ServiceKey, record_key
+from ledger.vault import RecordKey, ServiceKey, commitment_to, record_key
 
 API_KEY_PREFIX = "fl_"
 
@@ -52,8 +52,12 @@ class KeyStore:
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise Malformed(f"key store: {path} cannot be used ({error})") from None
+        except Refused:
+            self._connection.close()
+            raise
 
     def _prepare(self) -> None:
+        ours = commitment_to(self._service_key.derive(b"key-store"))
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
             self._connection.execute(f"PRAGMA {pragma}")
         with self._write() as connection:
@@ -67,6 +71,12 @@ class KeyStore:
                 "CREATE TABLE IF NOT EXISTS salts (fork_id TEXT, commitment BLOB, salt BLOB NOT NULL, "
                 "request BLOB NOT NULL, PRIMARY KEY (fork_id, commitment)) WITHOUT ROWID"
             )
+
+            connection.execute("CREATE TABLE IF NOT EXISTS sealed_by (commitment BLOB NOT NULL)")
+            connection.execute("INSERT INTO sealed_by SELECT ? WHERE NOT EXISTS (SELECT 1 FROM sealed_by)", [ours])
+            (kept,) = connection.execute("SELECT commitment FROM sealed_by").fetchone()
+        if kept != ours:
+            raise Refused("service key: this key store was made with another one, and what that sealed would stay shut")
 
     def close(self) -> None:
         with self._lock:
@@ -172,6 +182,8 @@ class KeyStore:
         """Destroy a salt: that of an attempt which came to nothing, or of a record that is to be erased."""
         with self._write() as connection:
             connection.execute("DELETE FROM salts WHERE fork_id=? AND commitment=?", [fork_id, commitment])
+        with self._lock:  # secure_delete clears the page; the write-ahead log still holds it until it is cut
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def request_of(self, fork_id: str, commitment: bytes) -> bytes:
         """What was kept as `request` beside a record's salt; empty when nothing was, or the salt is gone."""

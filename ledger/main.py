@@ -30,9 +30,12 @@ def microseconds() -> int:
 
 
 def open_operator_keys(data: Path, keys: Path, origin: str) -> OperatorKeys:
-    """The operator's keys, made on first use. Refused when they would lie inside the data folder."""
+    """The operator's keys, made on first use. Refused when they would lie inside the data folder.
+
+    Beside existing data no key is ever made: a lost one must be put back, a new one would open nothing.
+    """
     expect_apart(keys, data)
-    if not (keys / "service.key").exists():
+    if not any((data / name).exists() for name in (LEDGER_FILE, KEYSTORE_FILE)):
         make_keys(keys, origin or f"forkledger.local/{secrets.token_hex(4)}", secrets.token_bytes)
     return open_keys(keys)
 
