@@ -27,7 +27,7 @@ from modelfork.learn import learn
 from modelfork.recipe import Recipe, encode_recipe, recipe_digest
 from modelfork.recording import Metrics, Particulars, Writer, as_recorded, build_record, open_interaction
 from modelfork.rehearse import Memory
-from modelfork.replay import Replayed, State, advance, genesis, replay
+from modelfork.replay import Replayed, State, advance, genesis, read_ahead, replay
 from modelfork.update import EMPTY
 
 TRIES = 20  # for a place in a fork, against other processes that keep winning it
@@ -181,15 +181,15 @@ class ForkManager:
         """Read the entries that the live fork has not seen: those of another process, or all of them."""
         after = live.read.state.version if live.read else 0
         if live.read is None or live.writer is None or self._log.head(fork_id).version > after:
-            entries = list(self._log.read(fork_id, after))
-            payloads = {stored.leaf_index: self._log.payloads(stored.leaf_index) for stored, _ in entries}
-            keys = key_finder(self._keystore, fork_id)
-            live.read = replay(entries, payloads.__getitem__, keys, self._log.origin, start=live.read)
+            keys, payloads = key_finder(self._keystore, fork_id), read_ahead(self._log.store.payloads_of)
+            live.read = replay(self._log.read(fork_id, after), payloads, keys, self._log.origin, start=live.read)
             self._expect_ours(live.read)
-            for stored, entry in entries:
+            for stored, entry in self._log.read(fork_id, after):
+                if entry.version > live.read.state.version:
+                    break  # it came while we read
                 if entry.topic == ledger.entry.USER_TRAINING_RECORD:
                     body = ledger.record.decode_body(entry.body)
-                    said, _ = open_interaction(body, payloads[stored.leaf_index], keys(body), self._log.origin)
+                    said, _ = open_interaction(body, payloads(stored.leaf_index), keys(body), self._log.origin)
                     live.memory.remember(body.record_id, said)
             live.writer = Writer(self._log.origin, live.read.fork, live.owner, live.root)
         return live.read, live.writer
