@@ -39,7 +39,14 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        named = {"FORKLEDGER_DATA": str(self.data), "FORKLEDGER_KEYS": str(self.keys), "COLUMNS": "200"}
+        # One thread each: two threads of two processes on two busy cores spend their time waiting for one another.
+        named = {
+            "FORKLEDGER_DATA": str(self.data),
+            "FORKLEDGER_KEYS": str(self.keys),
+            "COLUMNS": "200",
+            "FORKLEDGER_TORCH_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
         return {**os.environ, **named} | ({"FORKLEDGER_BASE": str(self.base)} if self.base else {})
 
     def command(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
