@@ -10,9 +10,18 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ledger import entry
+from ledger.keys import signed_message
+from ledger.main import open_house
 from ledger.publish import publish
+from ledger.record import decode_body
+from modelfork.interaction import Interaction, Message
+from modelfork.recording import Particulars, Writer, build_record
+from modelfork.replay import advance, genesis
+from modelfork.update import SIGNS, Update
 from tests.ledger.written import LOG_KEY, fill, open_ledger
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,3 +114,34 @@ def test_it_audits_a_ledger_and_finds_a_flipped_byte(base_python: Path, tmp_path
     done = subprocess.run(audit, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=60)
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith(f"leaf 2 fork {writer.fork_id} version 3: payload 2:")
+
+
+def test_it_replays_a_fork_with_numpy_alone(base_python: Path, tmp_path: Path) -> None:
+    log, keystore, now = open_house(tmp_path / "data", tmp_path / "keys")
+    state = genesis(bytes(32), 100)
+    fork_id = "00000000-0000-4000-8000-000000000001"
+    secret = keystore.make_fork_keys(fork_id, "app")
+    created = entry.ForkCreated(fork_id, secret.owner.public, entry.SERVICE, bytes(32), bytes(32), state.digest, 100)
+    body = entry.encode_fork_created(created)
+    signature = secret.owner.sign(signed_message(entry.FORK_CREATED, log.origin, body))
+    log.create_fork(entry.SignedControl(entry.FORK_CREATED, body, (signature,)))
+    writer = Writer(log.origin, created, secret.owner, secret.root)
+    numbers = np.random.default_rng(1)
+    for number in (1, 2, 3):
+        update = Update(number, SIGNS, numbers.choice([-1, 1], 100).astype(np.int8))
+        state = advance(state, state.version + 1, update)
+        said, what = Interaction((Message("user", "Who?"),), "Me."), Particulars("", now(), number)
+        record, salt = build_record(writer, number, numbers.bytes(16), said, update, state.digest, what, numbers.bytes)
+        keystore.keep_salt(fork_id, decode_body(record.body).key_commitment, salt)
+        log.append(record)
+    log.store.close()
+    keystore.close()
+    replay: list[str | Path] = [
+        base_python.with_name("forkledger"), "replay", tmp_path / "data" / "ledger.db",
+        "--keys", tmp_path / "keys", "--json",
+    ]  # fmt: skip
+    (found,) = json.loads(run([*replay, "--fork", fork_id, "--expect", state.digest.hex()], tmp_path))
+    assert (found["fork_id"], found["records"], found["checked"]) == (fork_id, 3, 3)
+    assert found["state_digest"] == state.digest.hex()
+    wrong = subprocess.run([*replay, "--expect", "0" * 64], cwd=tmp_path, capture_output=True, timeout=60)
+    assert wrong.returncode == 1
