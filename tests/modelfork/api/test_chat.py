@@ -124,19 +124,25 @@ def test_usage_comes_in_a_stream_only_when_it_is_asked_for(client: openai.OpenAI
     assert all(chunk.usage is None for chunk in chunks(client, fork, max_tokens=5))
 
 
-def test_own_words_teach_and_a_bare_question_does_not(client: openai.OpenAI, http: httpx.Client, fork: str) -> None:
-    before = http.get(f"/v1/forks/{fork}").json()["state_digest"]
-    assert ask(client, fork).forkledger["learned"] is False
-    assert http.get(f"/v1/forks/{fork}").json()["state_digest"] == before
-    assert ask(client, fork, TOLD).forkledger["learned"] is True
-    assert http.get(f"/v1/forks/{fork}").json()["state_digest"] != before
-
-
-def test_store_false_records_the_turn_with_an_empty_update(
+def test_a_bare_question_teaches_nothing_and_an_answer_says_whether_the_state_changed(
     client: openai.OpenAI, http: httpx.Client, fork: str
 ) -> None:
     before = http.get(f"/v1/forks/{fork}").json()["state_digest"]
-    assert ask(client, fork, TOLD, store=False).forkledger["learned"] is False
+    assert ask(client, fork).forkledger["learned"] is False
+    assert http.get(f"/v1/forks/{fork}").json()["state_digest"] == before
+    learned = ask(client, fork, TOLD).forkledger["learned"]  # whether own words teach is for the base to say
+    assert (http.get(f"/v1/forks/{fork}").json()["state_digest"] != before) is learned
+
+
+def test_store_false_records_the_turn_with_an_empty_update(
+    house: House, client: openai.OpenAI, http: httpx.Client, fork: str
+) -> None:
+    before = http.get(f"/v1/forks/{fork}").json()["state_digest"]
+    answer = ask(client, fork, TOLD, store=False)
+    assert answer.forkledger["learned"] is False
+    known = house.manager.find(fork, bytes.fromhex(answer.forkledger["record_id"]))
+    assert known is not None
+    assert known.interaction.teaches is False
     (recorded,) = history(http, fork)
     assert (recorded["said"], recorded["learned"], recorded["step"]) == (TOLD[0]["content"], False, 0)
     assert http.get(f"/v1/forks/{fork}").json()["state_digest"] == before
