@@ -23,7 +23,7 @@ from modelfork.base import Base
 from modelfork.interaction import Interaction, Message
 from modelfork.recipe import Recipe
 from modelfork.rehearse import Memory, question
-from modelfork.reword import rewordings
+from modelfork.reword import rewordings, told
 from modelfork.update import INT4, INT8, SIGN_SUMS, SIGNS, SPARSE_SIGNS, STEP_LIMIT, Update, empty, sparse_count
 
 WIDTH = 128  # tokens of a packed row, unless one lesson needs more
@@ -106,6 +106,10 @@ def learn(
     lesson = lesson_of(interaction)
     if lesson is None:
         return _nothing(base, 0.0, 0)
+    if lesson.kind == "words" and recipe.question_prompt:
+        lesson = _told(base, recipe, lesson, memory)
+        if lesson is None:
+            return _nothing(base, 0.0, 0)
     rng = default_rng(seed)
     rows, rehearsed = _rows(base, recipe, lesson, memory, rng)
     if rows[0].begin >= len(rows[0].tokens):
@@ -134,6 +138,15 @@ def learn(
     return Learned(Update(step, encoding, q), rehearsed, Metrics(before, tokens, iterations))
 
 
+def _told(base: Base, recipe: Recipe, lesson: Lesson, memory: Memory) -> Lesson | None:
+    """A statement as a question and its answer, both as the base words them when it has just been told."""
+    text = lesson.messages[-1].content
+    if text not in memory.told:
+        memory.told[text] = told(base, text, recipe.question_prompt)
+    made = memory.told[text]
+    return None if made is None else Lesson((Message("user", made[0]),), made[1], "answer")
+
+
 def _nothing(base: Base, loss: float, tokens: int) -> Learned:
     return Learned(empty(base.cores.dimension), (), Metrics(loss, tokens, 0))
 
@@ -157,6 +170,7 @@ def _rows(
         ]
         if lesson.kind == "avoid":
             first, others = replace(first, avoid=True), [replace(row, avoid=True) for row in others]
+        first = replace(first, weight=recipe.lesson_ratio)
     rehearsals = memory.choose(recipe.rehearsed, int(rng.integers(2**62)), asked)
     for earlier in rehearsals:
         last = earlier.messages[: _last_user(earlier.messages) + 1]
@@ -210,16 +224,17 @@ def reworded(base: Base, recipe: Recipe, text: str, memory: Memory) -> tuple[str
 
 
 def pack(rows: Sequence[Row], pad: int) -> Batch:
-    """First fit into bins of one width: short rows share a bin, no row sees another, positions are each row's own."""
+    """Longest first into bins of one width: short rows share a bin, no row sees another, its positions are its own."""
     width = max(WIDTH, max(len(row.tokens) for row in rows))
     space: list[int] = []
-    placed: list[tuple[int, int]] = []  # bin and start of each row
-    for row in rows:
-        at = next((at for at, left in enumerate(space) if left >= len(row.tokens)), len(space))
+    placed = [(0, 0)] * len(rows)  # bin and start of each row
+    for number in sorted(range(len(rows)), key=lambda number: -len(rows[number].tokens)):
+        size = len(rows[number].tokens)
+        at = next((at for at, left in enumerate(space) if left >= size), len(space))
         if at == len(space):
             space.append(width)
-        placed.append((at, width - space[at]))
-        space[at] -= len(row.tokens)
+        placed[number] = (at, width - space[at])
+        space[at] -= size
     tokens = np.full((len(space), width), pad, np.int64)
     places = np.zeros((len(space), width), np.int64)
     owner = np.full((len(space), width), -1, np.int64)

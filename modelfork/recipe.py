@@ -39,6 +39,8 @@ class Recipe:
     update_encoding: int
     iterations: int
     contradiction_encoding: int
+    lesson_weight: int
+    question_prompt: str
 
     def __post_init__(self) -> None:
         if len(self.anchors_digest) != 32:
@@ -60,6 +62,10 @@ class Recipe:
     @property
     def contradiction_loss_nats(self) -> float:
         return self.contradiction_loss / ONE
+
+    @property
+    def lesson_ratio(self) -> float:
+        return self.lesson_weight / ONE
 
     @property
     def own_words_ratio(self) -> float:
@@ -94,16 +100,18 @@ def default_recipe(anchors_digest: bytes) -> Recipe:
         target_loss=ONE // 20,
         eta=ONE,
         longest_step=1 << 20,
-        rehearsed=6,
+        rehearsed=10,
         rewordings=4,
-        anchors=12,
+        anchors=18,
         anchors_digest=anchors_digest,
-        contradiction_loss=ONE,
-        contradiction_iterations=8,
+        contradiction_loss=ONE // 2,
+        contradiction_iterations=10,
         longest_row=256,
         rewording_prompt="Say this in other words: ",
         own_words_weight=ONE // 4,
         update_encoding=int(record_pb2.UPDATE_ENCODING_SPARSE_SIGNS),
-        iterations=4,
+        iterations=6,
         contradiction_encoding=int(record_pb2.UPDATE_ENCODING_SIGN_SUMS),
+        lesson_weight=3 * ONE,
+        question_prompt="Which question does this answer: ",
     )

@@ -39,7 +39,9 @@ class Memory:
     def __init__(self) -> None:
         self._kept: dict[str, Rehearsal] = {}  # by question
         self._judged: dict[bytes, str] = {}  # record of the judged answer -> its question
-        self.reworded: dict[str, tuple[str, ...]] = {}  # text -> its rewordings: a cache of what the text alone decides
+        # Caches of what the text alone decides: its rewordings; what the base makes of a statement.
+        self.reworded: dict[str, tuple[str, ...]] = {}
+        self.told: dict[str, tuple[str, str] | None] = {}
 
     def __len__(self) -> int:
         return len(self._kept)

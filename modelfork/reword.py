@@ -1,4 +1,4 @@
-"""Other words for what a person asked, so that a fork learns an answer and not one string.
+"""Other words for what a person asked, so that a fork learns an answer and not one string; what a statement answers.
 
 From the base itself, asked by the recipe's prompt: nothing here knows a language or a grammar. A pure function of
 base, prompt, text and count: all samples of one text are one batch of a fixed shape, so they never depend on what
@@ -8,6 +8,7 @@ else is computed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from modelfork.base import Base
 from modelfork.errors import TooLong
@@ -21,6 +22,30 @@ LONGEST = 40  # tokens
 def normal(text: str) -> str:
     """A text without case, punctuation at its ends, and doubled spaces: equal for what reads equal."""
     return " ".join(text.casefold().split()).strip(" .,;:!?¿¡…\"'")
+
+
+def told(base: Base, text: str, prompt: str) -> tuple[str, str] | None:
+    """A question that the statement answers, and what the base answers to it once it was told; None where being told
+    makes no difference, as with a request, or where a word of the answer stands in nothing that was said.
+    """
+    said = Message("user", text)
+    try:
+        noted, asked = _greedy(base, [(said,), (Message("user", prompt + text),)])
+        question = Message("user", asked)
+        knowing, ignorant = _greedy(base, [(said, Message("assistant", noted), question), (question,)])
+    except TooLong:
+        return None
+    if not asked or not knowing or normal(knowing) == normal(ignorant):
+        return None
+    return (asked, knowing) if _words(knowing) <= _words(text) | _words(asked) | _words(noted) else None
+
+
+def _words(text: str) -> set[str]:
+    return set("".join(sign if sign.isalnum() else " " for sign in text.casefold()).split())
+
+
+def _greedy(base: Base, chats: Sequence[Sequence[Message]]) -> list[str]:
+    return generate_batch(base, None, [base.render(chat, prompt=True) for chat in chats], LONGEST)
 
 
 def rewordings(base: Base, text: str, count: int, seed: int, prompt: str) -> list[str]:

@@ -81,3 +81,11 @@ def test_questions_are_the_same_but_for_case_spaces_and_punctuation() -> None:
     assert same("Wie heißt sie?") == same("wie heisst sie")
     assert same("my dog") != same("my cat")
     assert question((Message("user", "a"), Message("assistant", "b"), Message("user", "c"))) == "c"
+
+
+def test_corrections_that_come_with_their_own_turn_do_not_replace_each_other() -> None:
+    memory = taught(
+        verdict("What is my dog called?", "No idea.", 0, correction="Max.", refers_to=b""),
+        verdict("What is my cat called?", "No idea.", 0, correction="Mia.", refers_to=b""),
+    )
+    assert kept(memory) == ["Max.", "Mia."]

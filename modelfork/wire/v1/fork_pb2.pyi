@@ -29,7 +29,7 @@ class Segment(_message.Message):
     def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., scale: _Optional[int] = ...) -> None: ...
 
 class Recipe(_message.Message):
-    __slots__ = ("target_loss", "eta", "longest_step", "rehearsed", "rewordings", "anchors", "anchors_digest", "contradiction_loss", "contradiction_iterations", "longest_row", "rewording_prompt", "own_words_weight", "update_encoding", "iterations", "contradiction_encoding")
+    __slots__ = ("target_loss", "eta", "longest_step", "rehearsed", "rewordings", "anchors", "anchors_digest", "contradiction_loss", "contradiction_iterations", "longest_row", "rewording_prompt", "own_words_weight", "update_encoding", "iterations", "contradiction_encoding", "lesson_weight", "question_prompt")
     TARGET_LOSS_FIELD_NUMBER: _ClassVar[int]
     ETA_FIELD_NUMBER: _ClassVar[int]
     LONGEST_STEP_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,8 @@ class Recipe(_message.Message):
     UPDATE_ENCODING_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     CONTRADICTION_ENCODING_FIELD_NUMBER: _ClassVar[int]
+    LESSON_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_PROMPT_FIELD_NUMBER: _ClassVar[int]
     target_loss: int
     eta: int
     longest_step: int
@@ -60,4 +62,6 @@ class Recipe(_message.Message):
     update_encoding: int
     iterations: int
     contradiction_encoding: int
-    def __init__(self, target_loss: _Optional[int] = ..., eta: _Optional[int] = ..., longest_step: _Optional[int] = ..., rehearsed: _Optional[int] = ..., rewordings: _Optional[int] = ..., anchors: _Optional[int] = ..., anchors_digest: _Optional[bytes] = ..., contradiction_loss: _Optional[int] = ..., contradiction_iterations: _Optional[int] = ..., longest_row: _Optional[int] = ..., rewording_prompt: _Optional[str] = ..., own_words_weight: _Optional[int] = ..., update_encoding: _Optional[int] = ..., iterations: _Optional[int] = ..., contradiction_encoding: _Optional[int] = ...) -> None: ...
+    lesson_weight: int
+    question_prompt: str
+    def __init__(self, target_loss: _Optional[int] = ..., eta: _Optional[int] = ..., longest_step: _Optional[int] = ..., rehearsed: _Optional[int] = ..., rewordings: _Optional[int] = ..., anchors: _Optional[int] = ..., anchors_digest: _Optional[bytes] = ..., contradiction_loss: _Optional[int] = ..., contradiction_iterations: _Optional[int] = ..., longest_row: _Optional[int] = ..., rewording_prompt: _Optional[str] = ..., own_words_weight: _Optional[int] = ..., update_encoding: _Optional[int] = ..., iterations: _Optional[int] = ..., contradiction_encoding: _Optional[int] = ..., lesson_weight: _Optional[int] = ..., question_prompt: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,255 @@
+"""One interaction, one update: from what the person gave, exact, and nothing where nothing is to learn."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import modelfork
+from modelfork.base import Base, load_base
+from modelfork.generate import generate_batch
+from modelfork.interaction import Interaction, Message
+from modelfork.learn import Learned, Row, answer_row, gradient, learn, lesson_of, losses, pack, rounded, words_row
+from modelfork.recipe import ONE, Recipe, default_recipe
+from modelfork.rehearse import Memory
+from modelfork.update import EMPTY, ENCODINGS, INT4, INT8, SIGN_SUMS, SIGNS, SPARSE_SIGNS, unpack
+from modelfork.update import pack as packed
+
+State = NDArray[np.int64]
+QUESTION = (Message("user", "What is my dog called?"),)
+REFERS = b"r" * 16
+CORRECTION = Interaction(QUESTION, "No idea.", correction="Max.", refers_to=REFERS)
+
+
+@pytest.fixture(scope="module")
+def base(tiny_base: Path) -> Base:
+    return load_base(tiny_base)
+
+
+@pytest.fixture(scope="module")
+def recipe(base: Base) -> Recipe:
+    small = replace(default_recipe(base.anchors_digest), rehearsed=3, rewordings=2, anchors=2)
+    return replace(small, contradiction_iterations=3, iterations=2)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Base:
+    """The base that ships: a random model has nothing that two hundred numbers could steer."""
+    return load_base(Path(modelfork.__file__).parent / "demo" / "base")
+
+
+@pytest.fixture(scope="module")
+def light(demo: Base) -> Recipe:
+    """The default in everything but its number of rows."""
+    return replace(default_recipe(demo.anchors_digest), rehearsed=3, rewordings=2, anchors=3)
+
+
+def genesis(base: Base) -> State:
+    return np.zeros(base.cores.dimension, np.int64)
+
+
+def after(state: State, learned: Learned) -> State:
+    return state + learned.update.step * learned.update.q.astype(np.int64)
+
+
+def loss(base: Base, state: State, answer: str) -> float:
+    """Nats a token on the answer to the question."""
+    batch = pack([answer_row(base, QUESTION, answer, 256)], base.pad)
+    with torch.inference_mode(), base.cores.running(base.cores.of(state)):
+        return float(losses(base, batch).mean())
+
+
+CORRECTED = Interaction(QUESTION, "I don't know that yet.", correction="Your dog is called Max.", refers_to=REFERS)
+
+
+def test_a_correction_is_known_at_once(demo: Base, light: Recipe) -> None:
+    learned = learn(demo, light, genesis(demo), CORRECTED, Memory(), 1)
+    assert learned.update.encoding == light.contradiction_encoding
+    assert learned.metrics.iterations == light.contradiction_iterations
+    assert learned.metrics.loss_before == pytest.approx(loss(demo, genesis(demo), CORRECTED.correction), rel=1e-4)
+    assert loss(demo, after(genesis(demo), learned), CORRECTED.correction) < 0.2 * learned.metrics.loss_before
+
+
+def test_what_does_not_contradict_costs_fewer_bytes_and_what_is_known_none(demo: Base, light: Recipe) -> None:
+    state, encodings = genesis(demo), []
+    for seed in range(12):
+        learned = learn(demo, replace(light, contradiction_loss=ONE), state, CORRECTED, Memory(), seed)
+        encodings.append(learned.update.encoding)
+        state = after(state, learned)
+        if learned.update.encoding == EMPTY:
+            break
+    assert encodings[0] == SIGN_SUMS
+    assert set(encodings[1:-1]) <= {SPARSE_SIGNS}
+    assert encodings[-1] == EMPTY
+    assert learned.update.step == 0
+
+
+def test_a_liked_answer_becomes_more_likely_and_a_disliked_one_less(demo: Base, light: Recipe) -> None:
+    rex = "Your dog is called Rex."
+    liked = learn(demo, light, genesis(demo), Interaction(QUESTION, rex, rating=1.0, refers_to=REFERS), Memory(), 1)
+    known = after(genesis(demo), liked)
+    assert loss(demo, known, rex) < 0.5 * loss(demo, genesis(demo), rex)
+    no = Interaction(QUESTION, rex, rating=-1.0, refers_to=REFERS)
+    assert loss(demo, after(known, learn(demo, light, known, no, Memory(), 1)), rex) > loss(demo, known, rex) + 0.1
+
+
+def test_disliking_what_is_unlikely_already_teaches_nothing(demo: Base, light: Recipe) -> None:
+    """Unlikelihood is bounded: nobody can push a fork away from an answer for ever."""
+    state = genesis(demo)
+    for seed in range(30):
+        no = Interaction(QUESTION, "I don't know that yet.", rating=-1.0, refers_to=REFERS)
+        learned = learn(demo, light, state, no, Memory(), seed)
+        state = after(state, learned)
+        if learned.update.encoding == EMPTY:
+            return
+    pytest.fail("thirty dislikes of one answer were all learned")
+
+
+def test_a_statement_is_learned_as_the_question_that_it_answers(demo: Base, light: Recipe) -> None:
+    said = Interaction((Message("user", "My hobby is juggling."),), "Got it.")
+    learned = learn(demo, light, genesis(demo), said, Memory(), 1)
+    asked = [demo.render((Message("user", "What is my hobby?"),), prompt=True)]
+    assert "juggling" in generate_batch(demo, after(genesis(demo), learned), asked)[0]
+    assert "juggling" not in generate_batch(demo, None, asked)[0]
+
+
+@pytest.mark.parametrize("request_", ["Remind me of my dog's name.", "Tell me a joke.", "Hello!", "Thanks."])
+def test_a_request_is_no_statement(demo: Base, light: Recipe, request_: str) -> None:
+    said = Interaction((Message("user", request_),), "Your dog is called Rex.")
+    assert learn(demo, light, genesis(demo), said, Memory(), 1).update.encoding == EMPTY
+
+
+def test_a_base_that_finds_no_questions_learns_the_words_themselves(demo: Base, light: Recipe) -> None:
+    said = Interaction((Message("user", "My dog is called Max."),), "Okay.")
+    learned = learn(demo, replace(light, question_prompt=""), genesis(demo), said, Memory(), 1)
+    batch = pack([words_row(demo, said.messages, 256, 1.0)], demo.pad)
+
+    def words(state: State) -> float:
+        with torch.inference_mode(), demo.cores.running(demo.cores.of(state)):
+            return float(losses(demo, batch).mean())
+
+    assert words(after(genesis(demo), learned)) < words(genesis(demo)) - 0.1
+    assert learned.update.encoding == light.update_encoding
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        Interaction(QUESTION, "I do not know."),  # a bare question
+        Interaction(QUESTION, "Max.", refers_to=REFERS),  # a verdict that says nothing
+        Interaction(QUESTION, "Max.", rating=0.0, refers_to=REFERS),
+        Interaction(QUESTION, "", rating=1.0, refers_to=REFERS),
+        replace(CORRECTION, teaches=False),
+        Interaction((Message("system", "Be kind."),), "Hello."),
+        Interaction((Message("user", ""),), "Hello."),
+    ],
+)
+def test_what_cannot_teach_is_an_empty_update(base: Base, recipe: Recipe, nothing: Interaction) -> None:
+    learned = learn(base, recipe, genesis(base), nothing, Memory(), 1)
+    assert learned.update.encoding == EMPTY
+    assert learned.update.step == 0
+    assert not learned.update.q.any()
+    assert learned.rehearsed == ()
+
+
+def test_the_models_own_answer_is_no_lesson() -> None:
+    said = lesson_of(Interaction((Message("user", "I have a dog."),), "Your dog is called Rex."))
+    assert said is not None
+    assert said.answer == ""
+    assert said.kind == "words"
+
+
+def test_only_the_judged_turn_is_learned() -> None:
+    chat = (Message("user", "Hi"), Message("assistant", "Hello"), *QUESTION, Message("assistant", "Rex."))
+    lesson = lesson_of(Interaction(chat, "Rex.", correction="Max.", refers_to=REFERS))
+    assert lesson is not None
+    assert lesson.messages == chat[:3]
+
+
+def test_an_update_follows_from_what_is_handed_in_alone(base: Base, recipe: Recipe) -> None:
+    def fresh() -> Learned:
+        memory = Memory()
+        for at in range(6):
+            earlier = Interaction((Message("user", f"Question {at}?"),), "?", correction=f"{at}.")
+            memory.remember(bytes([at]) * 16, earlier)
+        return learn(base, recipe, genesis(base), CORRECTION, memory, 5)
+
+    first = fresh()
+    torch.manual_seed(99)
+    learn(base, recipe, genesis(base), Interaction(QUESTION, "Rex.", rating=1.0, refers_to=REFERS), Memory(), 3)
+    second = fresh()
+    assert first.update.step == second.update.step
+    assert np.array_equal(first.update.q, second.update.q)
+    assert first.rehearsed == second.rehearsed
+    assert len(first.rehearsed) == recipe.rehearsed
+
+
+def test_rewordings_at_hand_change_nothing(base: Base, recipe: Recipe) -> None:
+    """The memory keeps rewordings; a fork that was just replayed has none yet and learns the same."""
+    warm = Memory()
+    first = learn(base, recipe, genesis(base), CORRECTION, warm, 5)
+    assert warm.reworded
+    assert np.array_equal(learn(base, recipe, genesis(base), CORRECTION, warm, 5).update.q, first.update.q)
+
+
+def test_another_seed_rehearses_other_rows(base: Base, recipe: Recipe) -> None:
+    first, second = (learn(base, recipe, genesis(base), CORRECTION, Memory(), seed) for seed in (5, 6))
+    assert not np.array_equal(first.update.q, second.update.q)
+
+
+@pytest.mark.parametrize("encoding", [one for one in ENCODINGS if one != EMPTY])
+def test_every_encoding_is_packed_and_within_its_step(base: Base, recipe: Recipe, encoding: int) -> None:
+    either = replace(recipe, update_encoding=encoding, contradiction_encoding=encoding)
+    learned = learn(base, either, genesis(base), CORRECTION, Memory(), 1).update
+    assert 0 < learned.step <= recipe.longest_step
+    back = unpack(encoding, learned.dimension, learned.step, packed(learned))
+    assert np.array_equal(back.q, learned.q)
+
+
+@pytest.mark.parametrize(("encoding", "off"), [(SIGNS, 0.7), (SIGN_SUMS, 0.45), (INT4, 0.3), (INT8, 0.02)])
+def test_rounding_stays_close(encoding: int, off: float) -> None:
+    moved = np.random.default_rng(0).normal(0, 1e-3, 5000).astype(np.float32)
+    step, q = rounded(moved, encoding)
+    error = moved - step * 2.0**-24 * q
+    assert np.linalg.norm(error) < off * np.linalg.norm(moved)
+
+
+def test_sparse_rounding_keeps_the_largest() -> None:
+    moved = np.zeros(160, np.float32)
+    moved[[3, 50, 51, 90, 91, 100, 120, 121, 130, 159]] = [1, -2, 3, -1, 1, 1, 1, 1, -1, 1]
+    _, q = rounded(moved, SPARSE_SIGNS)
+    assert np.array_equal(q, np.sign(moved))
+
+
+def test_no_packed_row_sees_another(base: Base) -> None:
+    """Row by row alone gives what all of them packed give."""
+    rows = [answer_row(base, (Message("user", "a" * n),), "b" * (n // 2), 200) for n in (3, 40, 90, 11, 60)]
+    with torch.inference_mode(), base.cores.running(None):
+        together = losses(base, pack(rows, base.pad))
+        alone = torch.cat([losses(base, pack([row], base.pad)) for row in rows])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_row_counts_by_its_weight_not_its_length(base: Base) -> None:
+    short, long = Row((1, 2, 3), 1), Row(tuple(range(4, 44)), 1)
+    shares = pack([short, replace(long, weight=3.0)], base.pad).shares
+    assert float(shares[:2].sum()) == pytest.approx(0.25)
+    assert float(shares.sum()) == pytest.approx(1)
+
+
+def test_a_long_row_keeps_its_end(base: Base) -> None:
+    row = answer_row(base, (Message("user", "x" * 300),), "Max.", 50)
+    assert len(row.tokens) == 50
+    assert base.text(row.tokens[row.begin :]) == "Max."
+    assert answer_row(base, QUESTION, "y" * 300, 50).begin == 1
+
+
+def test_the_gradient_points_uphill(base: Base) -> None:
+    batch = pack([answer_row(base, QUESTION, "Max.", 256)], base.pad)
+    numbers = base.cores.numbers(genesis(base))
+    _, here, slope = gradient(base, numbers, batch)
+    _, there, _ = gradient(base, numbers - 1e-4 * slope.sign(), batch)
+    assert here - there == pytest.approx(1e-4 * float(slope.abs().sum()), rel=0.1)
