@@ -62,7 +62,8 @@ def open_receipt(signed: bytes, verifier: note.Verifier) -> Receipt:
         )
     except ValueError:
         raise Malformed("receipt: expected decimals for version, leaf index and times") from None
-    if receipt.encode().decode().split("\n") != lines or len(receipt.entry_hash) != 32:
+    numbers = (receipt.version, receipt.leaf_index, receipt.accepted_at, receipt.due_by)
+    if receipt.encode().decode().split("\n") != lines or len(receipt.entry_hash) != 32 or min(numbers) < 0:
         raise Malformed("receipt: expected the canonical spelling, got another")
     if key_name(receipt.origin) != verifier.name:
         raise Refused(f"receipt: expected the log that {verifier.name!r} signs for, got another origin")
