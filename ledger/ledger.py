@@ -12,7 +12,7 @@ from ledger.entry import Entry, SignedControl, decode_entry
 from ledger.errors import NotFound, Refused
 from ledger.receipt import Receipt
 from ledger.record import SignedRecord
-from ledger.sequencer import sequence_control, sequence_record
+from ledger.sequencer import expect_hashed, sequence_control, sequence_record
 from ledger.store import Head, StoredEntry
 from ledger.store.sqlite import SqliteStore
 
@@ -139,17 +139,21 @@ class Ledger(LogReader):
 
     def create_fork(self, control: SignedControl) -> bytes:
         """Append a fork's first entry. Returns the signed receipt; the same bytes again return the same one."""
-        return self.receipt_of(sequence_control(self.store, self.origin, control, self._now()))
+        return self._promise(sequence_control(self.store, self.origin, control, self._now()))
 
     def append(self, record: SignedRecord) -> bytes:
         """Append a record. Returns the signed receipt, once the record is durable.
 
         Raises what `ledger.sequencer.sequence_record` raises. Nothing is written when it raises.
         """
-        return self.receipt_of(sequence_record(self.store, self.origin, record, self._now()))
+        return self._promise(sequence_record(self.store, self.origin, record, self._now()))
 
     def receipt_of(self, stored: StoredEntry) -> bytes:
-        """The receipt of a stored entry: always the same bytes."""
+        """The receipt of a stored entry: always the same bytes. BadProof when it is not the one that was logged."""
+        expect_hashed(stored, self.store.hashes)
+        return self._promise(stored)
+
+    def _promise(self, stored: StoredEntry) -> bytes:
         promise = Receipt(
             origin=self.origin,
             fork_id=stored.fork_id,

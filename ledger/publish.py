@@ -5,15 +5,17 @@ from __future__ import annotations
 from ledger import checkpoint as checkpoints
 from ledger import merkle
 from ledger.checkpoint import Checkpoint
-from ledger.errors import BadProof, LedgerError
+from ledger.errors import BadProof, LedgerError, NotFound
 from ledger.ledger import Ledger
+
+_PAGE = 500
 
 
 def publish(ledger: Ledger) -> bytes:
     """Sign and keep a checkpoint over all entries, if there are any that the last one does not cover.
 
     Returns the newest signed checkpoint. Raises BadProof, and signs nothing, when the store no longer holds the
-    history that was signed before.
+    history that was signed before, or when the hashes it has for the entries since are not of their bytes.
     """
     store, signer = ledger.store, ledger.log_key
     while True:
@@ -24,11 +26,33 @@ def publish(ledger: Ledger) -> bytes:
             _expect_same_history(before, size, store.hashes)
             if before.size == size:
                 return last
-        root = merkle.tree_root(size, store.hashes)
+        root = _root_of_bytes(ledger, before.size if before else 0, size)
         signed = checkpoints.sign(Checkpoint(signer.name, size, root), signer)
         if store.save_checkpoint(size, signed, after=before.size if before else None):
             return signed
         # Another process published meanwhile: look again.
+
+
+def _root_of_bytes(ledger: Ledger, covered: int, size: int) -> bytes:
+    """The root at `size`, from the signed history and the bytes of every entry since."""
+    frontier = merkle.Frontier.at(covered, ledger.store.hashes)
+    while frontier.size < size:
+        first = frontier.size
+        computed: dict[int, bytes] = {}
+        for leaf in ledger.store.entries(first, min(_PAGE, size - first)):
+            if leaf.leaf_index != frontier.size:
+                break
+            at = merkle.stored_hash_index(0, leaf.leaf_index)
+            computed.update(enumerate(frontier.append(merkle.leaf_hash(leaf.data)), at))
+        if frontier.size == first:
+            raise BadProof(f"log: leaf {first} is missing")
+        try:
+            kept = ledger.store.hashes(list(computed))
+        except NotFound as error:
+            raise BadProof(f"log: {error}") from None
+        if kept != list(computed.values()):
+            raise BadProof(f"log: the hashes from leaf {first} on are not those of the entries")
+    return frontier.root()
 
 
 def _expect_same_history(before: Checkpoint, size: int, read: merkle.HashReader) -> None:

@@ -20,11 +20,11 @@ from ledger.entry import (
     decode_fork_created,
     encode_entry,
 )
-from ledger.errors import AlreadyRecorded, Conflict, NotFound, Refused, StaleNumber
-from ledger.merkle import leaf_hash
-from ledger.record import SignedRecord, admit
+from ledger.errors import AlreadyRecorded, BadProof, Conflict, Malformed, NotFound, Refused, StaleNumber
+from ledger.merkle import HashReader, leaf_hash, stored_hash_index
+from ledger.record import SignedRecord, admit, decode_body
 from ledger.rights import check_fork_created, check_signer, rights_from
-from ledger.store import NewEntry, StoredEntry
+from ledger.store import Head, NewEntry, StoredEntry
 from ledger.store.sqlite import SqliteStore, Write
 
 
@@ -40,6 +40,7 @@ def sequence_control(store: SqliteStore, origin: str, control: SignedControl, no
     def place(write: Write) -> StoredEntry:
         if write.head(created.fork_id) is not None:
             first = write.entry(created.fork_id, 1)
+            expect_hashed(first, write.hashes)
             if decode_entry(first.data).body != control.body:
                 raise Conflict(f"fork {created.fork_id}: exists already, created by another body")
             return first
@@ -71,12 +72,14 @@ def sequence_record(store: SqliteStore, origin: str, record: SignedRecord, now: 
     def place(write: Write) -> StoredEntry:
         known = write.record(body.fork_id, body.record_id)
         if known is not None:
+            expect_hashed(known, write.hashes)
             if decode_entry(known.data).body != record.body:
                 raise AlreadyRecorded(f"record {body.record_id.hex()}: recorded with other bytes", known.leaf_index)
             return known
         head = write.head(body.fork_id)
         if head is None:
             raise NotFound(f"fork {body.fork_id}: no head beside its entries; run an audit")
+        _expect_last(write, body.fork_id, head)
         if body.interaction_number != head.interactions + 1:
             raise StaleNumber(
                 f"interaction_number: expected {head.interactions + 1}, got {body.interaction_number}",
@@ -95,6 +98,35 @@ def sequence_record(store: SqliteStore, origin: str, record: SignedRecord, now: 
         return _add(write, entry, body.interaction_number, body.record_id, dict(record.payloads), now)
 
     return store.append(place)
+
+
+def expect_hashed(stored: StoredEntry, read: HashReader) -> None:
+    """Raise BadProof unless a stored entry has the leaf hash that the log has in its place, and stands where it says.
+
+    Before the log signs anything about an entry that it reads again.
+    """
+    try:
+        (logged,) = read([stored_hash_index(0, stored.leaf_index)])
+        entry = decode_entry(stored.data)
+        holds = (logged, entry.fork_id, entry.version) == (leaf_hash(stored.data), stored.fork_id, stored.version)
+    except (Malformed, NotFound):
+        holds = False
+    if not holds:
+        raise BadProof(f"leaf {stored.leaf_index}: the entry is not the one that was logged there; run an audit")
+
+
+def _expect_last(write: Write, fork_id: str, head: Head) -> None:
+    """Raise BadProof unless `head`, which is only cached, is that of the fork's last entry."""
+    try:
+        last = write.entry(fork_id, head.version)
+        entry = decode_entry(last.data)
+        holds = (entry.fork_id, entry.version, leaf_hash(last.data)) == (fork_id, head.version, head.entry_hash)
+        records = decode_body(entry.body).interaction_number if entry.topic == USER_TRAINING_RECORD else 0
+        holds = holds and records == head.interactions
+    except (Malformed, NotFound):
+        holds = False
+    if not holds:
+        raise BadProof(f"fork {fork_id}: the head is not that of its last entry; run an audit")
 
 
 @lru_cache(maxsize=10_000)

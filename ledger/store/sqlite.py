@@ -42,6 +42,11 @@ _MOST_TRIES, _BETWEEN_TRIES = 200, 0.02  # to connect; seconds
 _COLUMNS = "notification_id, originator_id, originator_version, topic, state, record_id, accepted_at"
 
 
+def _bytes(column: str) -> str:
+    """SQL for a column's bytes, none where it holds no blob: SQLite would take any type, and no hash is of none."""
+    return f"CASE typeof({column}) WHEN 'blob' THEN {column} ELSE x'' END"
+
+
 class _Connection(SQLiteConnection):
     @contextmanager
     def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
@@ -223,7 +228,7 @@ class Write:
             self._cursor.execute("RELEASE part")
 
     def head(self, fork_id: str) -> Head | None:
-        self._cursor.execute("SELECT version, head, interactions FROM heads WHERE fork_id=?", [fork_id])
+        self._cursor.execute(f"SELECT version, {_bytes('head')}, interactions FROM heads WHERE fork_id=?", [fork_id])
         row = self._cursor.fetchone()
         return Head(row[0], row[1], row[2]) if row else None
 
@@ -239,6 +244,10 @@ class Write:
 
     def payloads(self, leaf_index: int) -> dict[int, bytes]:
         return _payloads(self._cursor, leaf_index)
+
+    def hashes(self, indices: Sequence[int]) -> list[bytes]:
+        """Node hashes by stored index: a `merkle.HashReader`."""
+        return read_hashes(self._cursor, indices)
 
     def add(self, new: NewEntry) -> int:
         """Add an entry, its payloads and its fork's new head. Returns the leaf index."""
@@ -435,7 +444,7 @@ class SqliteStore:
         """Payloads by leaf index and kind, for leaf indices from `first` to `last`; of one kind only where asked."""
         with self._read() as cursor:
             cursor.execute(
-                "SELECT leaf_index, kind, bytes FROM payloads "
+                f"SELECT leaf_index, kind, {_bytes('bytes')} FROM payloads "
                 "WHERE leaf_index BETWEEN ? AND ? AND kind=IFNULL(?, kind)",
                 [first, last, kind],
             )
@@ -452,9 +461,9 @@ class SqliteStore:
     def checkpoint(self) -> bytes | None:
         """The signed note of the largest published checkpoint."""
         with self._read() as cursor:
-            cursor.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+            cursor.execute(f"SELECT {_bytes('note')} FROM checkpoints ORDER BY size DESC LIMIT 1")
             row = cursor.fetchone()
-            return bytes(row[0]) if row else None
+            return row[0] if row else None
 
     def save_checkpoint(self, size: int, note: bytes, after: int | None) -> bool:
         """Keep a checkpoint if the largest kept one still has size `after` (None: there is none)."""
@@ -552,7 +561,8 @@ def read_hashes(cursor: SQLiteCursor, indices: Sequence[int]) -> list[bytes]:
     for begin in range(0, len(indices), 500):
         some = indices[begin : begin + 500]
         marks = ",".join("?" * len(some))
-        cursor.execute(f"SELECT stored_index, hash FROM hashes WHERE stored_index IN ({marks})", list(some))
+        select = f"SELECT stored_index, {_bytes('hash')} FROM hashes WHERE stored_index IN ({marks})"
+        cursor.execute(select, list(some))
         found.update((row[0], row[1]) for row in cursor.fetchall())
     missing = [index for index in indices if index not in found]
     if missing:
@@ -564,7 +574,8 @@ def _entries(
     cursor: SQLiteCursor, where: str, params: list[Any], limit: int, order: str = "notification_id"
 ) -> list[StoredEntry]:
     # Ordered by another column than the index that finds them, SQLite would sort a whole fork for its first entry.
-    cursor.execute(f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY {order} LIMIT ?", [*params, limit])
+    columns = f"notification_id, originator_id, originator_version, topic, {_bytes('state')}, record_id, accepted_at"
+    cursor.execute(f"SELECT {columns} FROM entries WHERE {where} ORDER BY {order} LIMIT ?", [*params, limit])
     return [
         StoredEntry(
             leaf_index=row[0] - 1,
@@ -585,5 +596,5 @@ def _with_hyphens(digits: str) -> str:
 
 
 def _payloads(cursor: SQLiteCursor, leaf_index: int) -> dict[int, bytes]:
-    cursor.execute("SELECT kind, bytes FROM payloads WHERE leaf_index=?", [leaf_index])
+    cursor.execute(f"SELECT kind, {_bytes('bytes')} FROM payloads WHERE leaf_index=?", [leaf_index])
     return {row[0]: row[1] for row in cursor.fetchall()}

@@ -79,7 +79,7 @@ def test_the_first_append_to_a_fork_reads_its_first_entry_in_one_read_transactio
     assert counted.of("BEGIN") == 2
 
 
-def test_an_append_is_seven_statements_and_one_for_each_payload_and_hash(ledger: Ledger) -> None:
+def test_an_append_is_eight_statements_and_one_for_each_payload_and_hash(ledger: Ledger) -> None:
     (writer,) = fill(ledger, forks=1, records=2)
     hashes = 0
     for _ in range(RECORDS):
@@ -87,8 +87,8 @@ def test_an_append_is_seven_statements_and_one_for_each_payload_and_hash(ledger:
             ledger.append(writer.next())
         written = counted.of("INSERT INTO hashes")
         hashes += written
-        # begin; is it known, head, size; entry; head; commit
-        assert len(counted.statements) == 7 + counted.of("INSERT INTO payloads") + written
+        # begin; is it known, head, its entry, size; entry; head; commit
+        assert len(counted.statements) == 8 + counted.of("INSERT INTO payloads") + written
         assert counted.of("INSERT INTO payloads") == 4
     assert hashes <= 2 * RECORDS
 

@@ -111,3 +111,26 @@ def test_publishers_at_once_agree_and_each_checkpoint_grows_from_the_one_before(
     for size, signed in published(ledger):
         found = opened(signed or b"")
         assert (found.size, found.root) == (size, tree_root(size, ledger.store.hashes))
+
+
+@pytest.mark.parametrize("leaf", [2, 5])
+@pytest.mark.parametrize("value", ["zeroblob(200)", "'text'"])
+def test_entries_that_are_not_those_that_were_hashed_are_not_signed(ledger: Ledger, leaf: int, value: str) -> None:
+    writer = fill(ledger, forks=1, records=1)[0]
+    publish(ledger)
+    for _ in range(4):
+        ledger.append(writer.next())
+    before = published(ledger)
+    change(ledger, f"UPDATE entries SET state={value} WHERE notification_id={leaf + 1}")
+    with pytest.raises(BadProof, match="not those of the entries"):
+        publish(ledger)
+    assert published(ledger) == before
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM entries WHERE notification_id=3", "DELETE FROM hashes"])
+def test_what_is_missing_since_the_last_checkpoint_is_not_signed_over(ledger: Ledger, statement: str) -> None:
+    fill(ledger, forks=1, records=4)
+    change(ledger, statement)
+    with pytest.raises(BadProof):
+        publish(ledger)
+    assert published(ledger) == []

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from ledger.entry import decode_entry
-from ledger.errors import AlreadyRecorded, StaleNumber
+from ledger.errors import AlreadyRecorded, BadProof, StaleNumber
 from ledger.sequencer import sequence_control, sequence_record
 from ledger.store import StoredEntry
 from ledger.store.sqlite import open_store
-from tests.ledger.written import NOW, ORIGIN, Writer
+from tests.ledger.written import NOW, ORIGIN, Writer, open_ledger
 
 
 def test_what_is_returned_is_what_is_stored(tmp_path: Path) -> None:
@@ -77,3 +77,54 @@ def test_a_known_record_id_answers_before_the_number_is_looked_at(tmp_path: Path
     assert caught.value.leaf_index == 1
     assert decode_entry(store.entries(1, 1)[0].data).version == 2
     store.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE heads SET head=zeroblob(32)",
+        "UPDATE heads SET head='text'",
+        "UPDATE heads SET version=2",
+        "UPDATE heads SET version=7",
+        "UPDATE heads SET interactions=5",
+        "UPDATE entries SET state=zeroblob(100) WHERE notification_id=3",
+        "DELETE FROM entries WHERE notification_id=3",
+    ],
+)
+def test_nothing_is_chained_onto_a_head_that_is_not_the_fork_s_last_entry(tmp_path: Path, change: str) -> None:
+    store, writer = open_store(tmp_path / "ledger.db"), Writer(1)
+    sequence_control(store, ORIGIN, writer.control(), NOW)
+    for _ in range(2):
+        sequence_record(store, ORIGIN, writer.next(), NOW)
+    with store._datastore.transaction(commit=True) as cursor:
+        cursor.execute(change)
+    size = store.size()
+    with pytest.raises(BadProof, match="run an audit"):
+        sequence_record(store, ORIGIN, writer.next(), NOW)
+    assert store.size() == size
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE entries SET state=zeroblob(100)",
+        "UPDATE entries SET state='text'",
+        "UPDATE hashes SET hash=zeroblob(32)",
+        "DELETE FROM hashes",
+        "UPDATE entries SET originator_version=originator_version+8",
+    ],
+)
+def test_no_receipt_is_signed_for_an_entry_that_is_not_the_one_logged(tmp_path: Path, change: str) -> None:
+    ledger, writer = open_ledger(tmp_path / "ledger.db"), Writer(1)
+    ledger.create_fork(writer.control())
+    record = writer.next()
+    receipt = ledger.append(record)
+    assert ledger.receipt_of(ledger.entry_at(1)) == ledger.append(record) == receipt
+    with ledger.store._datastore.transaction(commit=True) as cursor:
+        cursor.execute(change)
+    with pytest.raises(BadProof):
+        ledger.receipt_of(ledger.entry_at(1))
+    with pytest.raises(BadProof):
+        ledger.append(record)
+    ledger.store.close()
