@@ -8,6 +8,7 @@ round 1     for each fact: the person asks, is answered, and corrects, whatever 
 rounds 2-4  for each fact: the person asks in the same words, and corrects when the answer is wrong (30 interactions);
             a right answer gets no verdict
 stated      in a fork of its own, each fact is only stated once, never asked before; then all are asked
+changed     (with --changes) after the 40, three facts get another value and are corrected once; each is asked at once
 
 Every question is recorded too, as a service records it (an empty update), and so is every correction. Asking again to
 measure is not recorded.
@@ -38,6 +39,7 @@ from numpy.typing import NDArray
 from modelfork.base import Base, load_base
 from modelfork.demo.general import general_questions
 from modelfork.demo.people import Fact, Person, invent, is_unknown, says
+from modelfork.demo.words import DRAWS
 from modelfork.generate import generate_batch
 from modelfork.interaction import Interaction, Message
 from modelfork.learn import learn
@@ -177,7 +179,16 @@ def correct(fork: Fork, one: Asked, asked: Interaction, tally: Tally) -> None:
     fork.take(replace(asked, correction=one.fact.answer, refers_to=fork.count.to_bytes(16, "big")), tally)
 
 
-def live(base: Base, recipe: Recipe, seed: int, number: int) -> Tally:
+def change(fork: Fork, asked: Sequence[Asked], rng: Generator, tally: Tally) -> None:
+    """What was true is true no more: is the new value said, and is the old one still?"""
+    for old in asked:
+        new = replace(old, fact=Fact(old.fact.relation, DRAWS[old.fact.relation.values](rng, "held-out")))
+        correct(fork, new, turn(fork, new, tally), tally)
+        ask_facts(fork, [new], tally, "changed")
+        ask_facts(fork, [old], tally, "changed, old value")
+
+
+def live(base: Base, recipe: Recipe, changes: bool, seed: int, number: int) -> Tally:
     """One person's fork from genesis through 40 interactions."""
     rng = default_rng([seed, number])
     person = invent(rng)
@@ -199,6 +210,8 @@ def live(base: Base, recipe: Recipe, seed: int, number: int) -> Tally:
                 correct(fork, one, asked_again, tally)
     ask_facts(fork, asked, tally, "after 40")
     ask_skills(fork, person, default_rng([seed, number, 1]), tally, "after 40")
+    if changes:
+        change(fork, asked[:3], rng, tally)
     stated = Fork(base, recipe, np.zeros(base.cores.dimension, np.int64))
     for one in asked:
         said = user(one.fact.statement(rng))
@@ -214,8 +227,8 @@ def opened(folder: Path) -> Base:
     return load_base(folder)
 
 
-def work(folder: Path, recipe: Recipe, case: tuple[int, int]) -> Tally:
-    return live(opened(folder), recipe, *case)
+def work(folder: Path, recipe: Recipe, changes: bool, case: tuple[int, int]) -> Tally:
+    return live(opened(folder), recipe, changes, *case)
 
 
 def sizes(tally: Tally, dimension: int, most: int) -> dict[str, float]:
@@ -258,10 +271,17 @@ FLOORS: tuple[tuple[str, str, str, float | None], ...] = (
 )
 
 
+CHANGED: tuple[tuple[str, str, str, float | None], ...] = (
+    ("fact that changed, corrected once: new value, same question", "changed same", "", None),
+    ("fact that changed, corrected once: new value, unseen phrasings", "changed unseen", "", None),
+    ("fact that changed, corrected once: old value, unseen phrasings", "changed, old value unseen", "", None),
+)
+
+
 def table(tally: Tally, dimension: int, most: int) -> tuple[str, dict[str, float]]:
     lines = ["| figure | measured | floor |", "| --- | --- | --- |"]
     figures: dict[str, float] = {}
-    for title, figure, before, floor in FLOORS:
+    for title, figure, before, floor in FLOORS + (CHANGED if "changed same" in tally.right else ()):
         value = tally.percent(figure)
         if before:
             value *= 100 / max(tally.percent(before), 1e-9)
@@ -308,6 +328,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(FINAL))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="change the recipe")
+    parser.add_argument("--changes", action="store_true", help="also change three facts a person")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     base = opened(given.base)
@@ -316,7 +337,7 @@ def main() -> None:
     cases = [(seed, number) for seed in given.seeds for number in range(given.people)]
     total = Tally()
     with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn")) as pool:
-        for done, tally in enumerate(pool.map(partial(work, given.base, recipe), cases), 1):
+        for done, tally in enumerate(pool.map(partial(work, given.base, recipe, given.changes), cases), 1):
             total.join(tally)
             sys.stderr.write(f"{done} of {len(cases)} people\n")
     text, figures = table(total, base.cores.dimension, recipe.contradiction_iterations)

@@ -111,6 +111,7 @@ def learn(
         if lesson is None:
             return _nothing(base, 0.0, 0)
     rng = default_rng(seed)
+    recipe = replace(recipe, longest_row=min(recipe.longest_row, base.context))  # a small base has no longer rows
     rows, rehearsed = _rows(base, recipe, lesson, memory, rng)
     if rows[0].begin >= len(rows[0].tokens):
         return _nothing(base, 0.0, 0)
