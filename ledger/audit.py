@@ -4,7 +4,9 @@ Pure but for reading: which key to trust and which checkpoint was seen last time
 rewritten consistently, and signed again, is found out too. Memory grows with the number of forks, not of entries.
 
 What no one can check from the file alone: the column `accepted_at`, the log's own note of the time, which nobody
-signed; and whether entries that no checkpoint covers yet are all that were acknowledged (receipts tell).
+signed; and whether entries that no checkpoint covers yet are all that were acknowledged (receipts tell). An entry of a
+topic that this version does not know is a fault, for no door of this version takes one; its fork's chain and signatures
+are checked on by the owner's key that is known.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from ledger.entry import (
     FORK_CREATED,
     LONGEST_ENTRY,
     NO_ENTRY,
+    RESERVED_TOPICS,
+    TOPICS,
     USER_TRAINING_RECORD,
     Entry,
     ForkCreated,
@@ -33,7 +37,7 @@ from ledger.rights import Rights, check_fork_created, check_signer, rights_from
 from ledger.store.sqlite import Row, Snapshot, SqliteStore
 
 STEPS = {
-    1: "the file is sound by SQLite's own checks",
+    1: "the file is sound by SQLite's own checks, and has a ledger's tables and nothing else",
     2: "the log's key is the expected one",
     3: "every entry parses, has its place, and its columns say what its bytes say",
     4: "each fork's entries form a chain",
@@ -42,7 +46,8 @@ STEPS = {
     7: "every payload that a body names is there, and no other",
     8: "every stored node hash is the hash of what is under it",
     9: "every cached head is the fork's last entry",
-    10: "every published checkpoint is signed by the log, and its root is that of the entries",
+    10: "every published checkpoint is signed by the log, and its root is that of the entries; where the log's key is "
+    "known, one covers entries",
     11: "the log only grew since the checkpoint that was kept from last time",
 }
 MOST_FAULTS = 100  # kept; more are only counted
@@ -122,7 +127,6 @@ class _Fork:
     interactions: int = 0
     created: ForkCreated | None = None
     rights: Rights | None = None
-    halted_at: int | None = None  # version of the first entry with an unknown topic
 
 
 class _Stream(Generic[_Item]):
@@ -142,6 +146,7 @@ class _Audit:
         self, verifier: note.Ed25519Verifier | None, kept: bytes | None, progress: Callable[[int, int], None]
     ) -> None:
         self._verifier = verifier
+        self._key_known = verifier is not None
         self._origin = verifier.name if verifier else None
         self._kept_note = kept
         self._kept: Checkpoint | None = None
@@ -167,7 +172,7 @@ class _Audit:
         except sqlite3.DatabaseError as error:
             self._fault(self._entries, None, None, 1, f"file: SQLite cannot read on ({error})")
         covered, signed = self._newest or (None, None)
-        self._say_what_is_uncovered(covered)
+        self._check_cover(covered.size if covered else 0)
         return Report(
             origin=self._origin,
             entries=self._entries,
@@ -191,12 +196,17 @@ class _Audit:
     def _check_file(self, snapshot: Snapshot) -> None:
         for problem in snapshot.problems():
             self._fault(None, None, None, 1, f"file: {problem}")
+        for stranger in snapshot.strangers():
+            self._fault(None, None, None, 1, f"schema: {stranger}")
 
     def _check_key(self, snapshot: Snapshot) -> None:
         stated = snapshot.setting("log-vkey")
         if self._verifier is not None:
             if stated is not None and stated != self._verifier.vkey:
-                self._fault(None, None, None, 2, f"log key: expected {self._verifier.vkey}, the file states another")
+                self._fault(
+                    None, None, None, 2,
+                    f"log key: expected {self._verifier.vkey}, pinned or kept from last time; the file states another",
+                )  # fmt: skip
         else:
             self._notices.append(
                 "log key: not pinned, taken from the file itself; whoever can rewrite the file can rewrite this"
@@ -304,12 +314,9 @@ class _Audit:
         if entry.version == 1:
             self._fault(*at, 5, f"topic: expected {FORK_CREATED} as a fork's first entry")
         if entry.topic != USER_TRAINING_RECORD:
-            if fork.halted_at is None:
-                fork.halted_at = entry.version
-                self._notices.append(
-                    f"leaf {at.leaf} fork {at.fork_id} version {at.version}: a topic that this version does "
-                    "not know halts replay here; who may sign after it is not judged"
-                )
+            self._fault(*at, 5, f"topic: {_named(entry.topic)} is not known to this version; replay of this fork halts")
+            self._compare(at, "record id column", None, row.record_id)
+            self._check_owner(at, entry, fork)
             return None
         self._records += 1
         fork.interactions += 1
@@ -319,21 +326,25 @@ class _Audit:
         if body.interaction_number != fork.interactions:
             self._compare(at, "interaction number", fork.interactions, body.interaction_number, step=5)
             fork.interactions = body.interaction_number  # one gap is one fault
-        if fork.halted_at is not None:
-            return body
-        if fork.created is None or fork.rights is None:
-            self._fault(*at, 6, "signature: no owner is known to judge it by, the fork's first entry does not hold")
+        self._check_owner(at, entry, fork)
+        if fork.created is None:
             return body
         for name in ("layout_digest", "recipe_digest"):
             if getattr(body, name) != getattr(fork.created, name):
                 self._fault(*at, 5, f"{name}: not the one that the fork was created with")
         self._compare(at, "update_dimension", fork.created.dimension, body.update_dimension, step=5)
+        return body
+
+    def _check_owner(self, at: _Place, entry: Entry, fork: _Fork) -> None:
+        """Step 6, of whatever comes after a fork's first entry."""
+        if fork.rights is None:
+            self._fault(*at, 6, "signature: no owner is known to judge it by, the fork's first entry does not hold")
+            return
         self._compare(at, "authority", fork.rights.authority, entry.authority, step=6)
         try:
             check_signer(fork.rights, entry.origin, entry.topic, entry.body, entry.signatures)
         except BadSignature as error:
             self._fault(*at, 6, str(error))
-        return body
 
     def _compare(self, at: _Place, what: str, expected: object, found: object, step: int = 3) -> None:
         if expected != found:
@@ -456,14 +467,27 @@ class _Audit:
                 f"kept checkpoint: covered {self._kept.size} entries, the newest that holds covers {newest}",
             )  # fmt: skip
 
-    def _say_what_is_uncovered(self, covered: Checkpoint | None) -> None:
-        size = covered.size if covered else 0
-        if self._entries > size:
-            self._notices.append(f"checkpoint: covers {size} entries; {self._entries - size} are not yet covered")
+    def _check_cover(self, covered: int) -> None:
+        """What no checkpoint covers, anyone can have cut off or invented. With nothing covered, that is all."""
+        if self._entries and not covered:
+            nothing = "checkpoint: nothing is covered; anyone could have changed, dropped or invented any entry"
+            self._notices.append(nothing)
+            if self._key_known:
+                self._fault(None, None, None, 10, nothing)
+        elif self._entries > covered:
+            self._notices.append(
+                f"checkpoint: covers {covered} entries; {self._entries - covered} are not yet covered, and could be "
+                "cut off or invented without the log's key"
+            )
 
 
 def _shown(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else "none" if value is None else str(value)
+
+
+def _named(topic: str) -> str:
+    """A topic in a message: one that is specified by its name, anything else as a reader may safely see it."""
+    return topic if topic in TOPICS | RESERVED_TOPICS else ascii(topic[:64])
 
 
 def _or_dash(number: int | None) -> str:

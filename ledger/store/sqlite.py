@@ -47,6 +47,32 @@ def _bytes(column: str) -> str:
     return f"CASE typeof({column}) WHEN 'blob' THEN {column} ELSE x'' END"
 
 
+def _entry_tables(entries: str) -> list[str]:
+    return [
+        f"""CREATE TABLE IF NOT EXISTS {entries} (
+                notification_id INTEGER PRIMARY KEY,
+                originator_id TEXT NOT NULL,
+                originator_version INTEGER NOT NULL,
+                topic TEXT NOT NULL,
+                state BLOB NOT NULL,
+                record_id BLOB,
+                accepted_at INTEGER NOT NULL,
+                UNIQUE (originator_id, originator_version),
+                UNIQUE (originator_id, record_id))""",
+        "CREATE TABLE IF NOT EXISTS hashes (stored_index INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
+    ]
+
+
+_OTHER_TABLES = (
+    "CREATE TABLE IF NOT EXISTS payloads (leaf_index INTEGER, kind INTEGER, bytes BLOB NOT NULL, "
+    "PRIMARY KEY (leaf_index, kind)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS heads (fork_id TEXT PRIMARY KEY, version INTEGER NOT NULL, "
+    "head BLOB NOT NULL, interactions INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+)
+
+
 class _Connection(SQLiteConnection):
     @contextmanager
     def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
@@ -86,6 +112,7 @@ class _Pool(SQLiteConnectionPool):
         connection = plain.cursor().sqlite_cursor.connection
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA secure_delete=ON")
+        connection.execute("PRAGMA trusted_schema=OFF")  # a file from elsewhere may have views and triggers
         return _Connection(sqlite_conn=connection, max_age=self.max_age)
 
     def _connect(self) -> SQLiteConnection:
@@ -120,19 +147,7 @@ class Recorder(SQLiteApplicationRecorder):
         self.select_max_notification_id_statement = f"SELECT MAX(notification_id) FROM {events_table_name}"
 
     def construct_create_table_statements(self) -> list[str]:
-        return [
-            f"""CREATE TABLE IF NOT EXISTS {self.events_table_name} (
-                notification_id INTEGER PRIMARY KEY,
-                originator_id TEXT NOT NULL,
-                originator_version INTEGER NOT NULL,
-                topic TEXT NOT NULL,
-                state BLOB NOT NULL,
-                record_id BLOB,
-                accepted_at INTEGER NOT NULL,
-                UNIQUE (originator_id, originator_version),
-                UNIQUE (originator_id, record_id))""",
-            "CREATE TABLE IF NOT EXISTS hashes (stored_index INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
-        ]
+        return _entry_tables(self.events_table_name)
 
     def frontier(self, c: SQLiteCursor, known: merkle.Frontier | None) -> merkle.Frontier:
         """The log's frontier: `known` if the log still has its size, since a log of one size has one frontier."""
@@ -298,6 +313,24 @@ class Snapshot:
         """What SQLite itself finds wrong with its pages, indices and constraints. Empty when all is well."""
         found = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)")]
         return [] if found == ["ok"] else found
+
+    def strangers(self) -> list[str]:
+        """What the file's schema has besides a ledger's own tables, or lacks of them. Empty when they are the same.
+
+        The constraints are part of it: with them there, SQLite's own check finds a record id that stands twice.
+        """
+        select = "SELECT CAST(type AS BLOB), CAST(name AS BLOB), CAST(tbl_name AS BLOB), CAST(sql AS BLOB) FROM "
+        found = {tuple(map(_squeezed, row)) for row in self._rows(select + "sqlite_schema")}
+        pattern = sqlite3.connect(":memory:")
+        try:
+            for statement in (*_entry_tables("entries"), *_OTHER_TABLES):
+                pattern.execute(statement)
+            own = {tuple(map(_squeezed, row)) for row in pattern.execute(select + "sqlite_schema")}
+        finally:
+            pattern.close()
+        return [f"{kind} {name}: not as a ledger has it" for kind, name, *_ in sorted(found - own)] + [
+            f"{kind} {name}: missing, or not as a ledger has it" for kind, name, *_ in sorted(own - found)
+        ]
 
     def size(self) -> int:
         """How many entries there are, counted."""
@@ -493,16 +526,8 @@ def open_store(path: Path) -> SqliteStore:
     store = SqliteStore(Datastore(str(path)))
     store.recorder.create_table()
     with store._datastore.transaction(commit=True) as cursor:
-        cursor.execute(
-            "CREATE TABLE IF NOT EXISTS payloads (leaf_index INTEGER, kind INTEGER, bytes BLOB NOT NULL, "
-            "PRIMARY KEY (leaf_index, kind)) WITHOUT ROWID"
-        )
-        cursor.execute(
-            "CREATE TABLE IF NOT EXISTS heads (fork_id TEXT PRIMARY KEY, version INTEGER NOT NULL, "
-            "head BLOB NOT NULL, interactions INTEGER NOT NULL) WITHOUT ROWID"
-        )
-        cursor.execute("CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL)")
-        cursor.execute("CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        for statement in _OTHER_TABLES:
+            cursor.execute(statement)
     _expect_schema(store.keep_setting("schema", str(SCHEMA)), path)
     return store
 
@@ -535,6 +560,11 @@ def _typed(column: str, kind: str) -> str:
 def _blob(column: str) -> str:
     """SQL for a text column's bytes: read as text, a byte that is not UTF-8 would end the whole query."""
     return f"CAST({column} AS BLOB)"
+
+
+def _squeezed(value: bytes | None) -> str:
+    """A part of a schema, however it is spaced."""
+    return " ".join((value or b"").decode(errors="replace").split())
 
 
 def _ascii(value: bytes | None) -> str | None:

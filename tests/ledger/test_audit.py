@@ -133,7 +133,7 @@ def test_progress_ends_at_all_entries(copy: Path) -> None:
 def test_entries_after_the_checkpoint_are_named_as_not_covered(copy: Path, original: Original) -> None:
     report = after(copy, "DELETE FROM checkpoints WHERE size=8")
     assert report.clean
-    assert report.notices == ("checkpoint: covers 4 entries; 4 are not yet covered",)
+    assert [notice[:53] for notice in report.notices] == ["checkpoint: covers 4 entries; 4 are not yet covered, "]
     assert (report.covered, report.checkpoint) == (4, original.early)
 
 
@@ -492,15 +492,108 @@ def test_a_broken_chain_is_found(copy: Path) -> None:
     assert (fault.leaf, fault.message) == (6, "previous: not the hash of the fork's entry before")
 
 
-def test_an_unknown_topic_halts_the_replay_of_its_fork_and_is_no_damage(copy: Path, original: Original) -> None:
-    rebuilt(copy, lambda at, entry: replace(entry, topic="key-changed/v9") if at == 7 else entry)
+@pytest.mark.parametrize("topic", ["key-changed/v1", "surprise/v9"])
+@pytest.mark.parametrize("honest", [True, False])
+def test_an_entry_of_an_unknown_topic_is_found_and_its_fork_is_checked_on(
+    copy: Path, original: Original, topic: str, honest: bool
+) -> None:
+    """Signed by the owner or by nobody, it hides nothing that comes after it."""
+    writer = original.writers[0]
+    signature = writer.key.sign(signed_message(topic, ORIGIN, b""))
+
+    def change(at: int, entry: Entry) -> Entry:
+        if at == 4:
+            return replace(entry, topic=topic, body=b"", signatures=(signature,) if honest else ())
+        if at == 6:
+            body = encode_body(writer.body(2, writer.payloads(3), record_id=writer.record_id(3)))
+            return replace(entry, body=body, signatures=entry.signatures if honest else ())
+        return entry
+
+    rebuilt(copy, change)
     with changed(copy) as connection:
-        connection.execute("UPDATE entries SET record_id=NULL WHERE notification_id=8")
-        connection.execute("DELETE FROM payloads WHERE leaf_index=7")
-        connection.execute("UPDATE heads SET interactions=2 WHERE fork_id=?", [original.writers[1].fork_id])
+        connection.execute("UPDATE entries SET record_id=NULL WHERE notification_id=5")
+        connection.execute("DELETE FROM payloads WHERE leaf_index=4")
+        connection.execute("UPDATE heads SET interactions=2 WHERE fork_id=?", [writer.fork_id])
     report = audited(copy)
-    assert report.clean, [str(fault) for fault in report.faults]
-    assert f"leaf 7 fork {original.writers[1].fork_id} version 4: a topic that this version" in report.notices[0]
+    found = [(fault.leaf, fault.step) for fault in report.faults]
+    assert found == [(4, 5), *([] if honest else [(4, 6)]), (6, 6)], [str(fault) for fault in report.faults]
+    assert topic in report.faults[0].message
+    assert "is not known to this version; replay of this fork halts" in report.faults[0].message
+
+
+# --- what no checkpoint covers ---
+
+
+def without_a_fork(path: Path, gone: str) -> None:
+    """Drop a fork and number the rest anew, as anyone could who has the file and not the log's key."""
+    with changed(path) as connection:
+        rows = connection.execute("SELECT * FROM entries ORDER BY notification_id").fetchall()
+        payloads = {row[0]: connection.execute("SELECT * FROM payloads WHERE leaf_index=?", [row[0] - 1]).fetchall()
+                    for row in rows}  # fmt: skip
+        for table in ("entries", "hashes", "payloads", "checkpoints"):
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute("DELETE FROM heads WHERE fork_id=?", [gone])
+        frontier = Frontier()
+        for leaf, row in enumerate(row for row in rows if row[1] != gone.replace("-", "")):
+            connection.execute("INSERT INTO entries VALUES (?,?,?,?,?,?,?)", (leaf + 1, *row[1:]))
+            for index, node in enumerate(frontier.append(leaf_hash(row[4])), stored_hash_index(0, leaf)):
+                connection.execute("INSERT INTO hashes VALUES (?,?)", (index, node))
+            for _, kind, payload in payloads[row[0]]:
+                connection.execute("INSERT INTO payloads VALUES (?,?,?)", (leaf, kind, payload))
+
+
+def test_with_a_known_key_a_log_of_which_no_checkpoint_covers_anything_is_a_fault(
+    copy: Path, original: Original
+) -> None:
+    without_a_fork(copy, original.writers[0].fork_id)
+    assert "nothing is covered" in only(audited(copy), 10).message
+    report = audited(copy, key=None)
+    assert report.clean
+    assert any("nothing is covered" in notice for notice in report.notices)
+
+
+def test_a_checkpoint_over_nothing_covers_nothing(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path / "ledger.db")
+    publish(ledger)
+    assert audit(ledger.store, LOG_KEY.verifier, None, quiet).clean
+    fill(ledger, forks=1, records=1)
+    assert "nothing is covered" in only(audit(ledger.store, LOG_KEY.verifier, None, quiet), 10).message
+    ledger.store.close()
+
+
+# --- the schema ---
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("CREATE TABLE leak (words)", "table leak"),
+        ("CREATE INDEX aside ON payloads (kind)", "index aside"),
+        ("CREATE VIEW seen AS SELECT * FROM entries", "view seen"),
+        ("CREATE TRIGGER gone AFTER INSERT ON payloads BEGIN DELETE FROM payloads; END", "trigger gone"),
+        ("ALTER TABLE heads ADD COLUMN words", "table heads"),
+        ("DROP TABLE heads", "table heads: missing"),
+    ],
+)
+def test_a_file_with_another_schema_is_found(copy: Path, statement: str, named: str) -> None:
+    messages = [fault.message for fault in after(copy, statement).faults if fault.step == 1]
+    assert any(message.startswith(f"schema: {named}") for message in messages), messages
+
+
+def test_a_record_id_that_stands_twice_is_found_even_without_its_constraint(copy: Path, original: Original) -> None:
+    with changed(copy) as connection:
+        (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name='entries'").fetchone()
+        looser = sql.replace("entries", "looser", 1).replace(",\n                UNIQUE (originator_id, record_id)", "")
+        connection.execute(looser)
+        connection.execute("INSERT INTO looser SELECT * FROM entries")
+        connection.execute("DROP TABLE entries")
+        connection.execute("ALTER TABLE looser RENAME TO entries")
+    writer = original.writers[0]
+    payloads = writer.payloads(3)
+    rebuilt(copy, with_body(writer, 6, encode_body(writer.body(3, payloads, record_id=writer.record_id(2)))))
+    with changed(copy) as connection:
+        connection.execute("UPDATE entries SET record_id=? WHERE notification_id=7", [writer.record_id(2)])
+    assert only(audited(copy), 1).message == "schema: table entries: not as a ledger has it"
 
 
 def test_a_fork_created_twice_or_not_at_all_is_found(copy: Path, original: Original) -> None:
@@ -566,6 +659,7 @@ def test_memory_does_not_grow_with_the_number_of_entries(tmp_path: Path) -> None
                         payloads,
                     )
                 )
+        publish(ledger)
         ledger.store.close()
         store = open_read_only(path)
         tracemalloc.start()

@@ -76,6 +76,7 @@ from tests.ledger.written import Writer, open_ledger
 ledger, number = open_ledger(Path(sys.argv[1])), int(sys.argv[2])
 writer = Writer(number)
 ledger.create_fork(writer.control())
+publish(ledger)
 print("ready", flush=True)
 while True:
     receipt = ledger.open_receipt(ledger.append(writer.next()))
