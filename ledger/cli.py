@@ -79,7 +79,8 @@ def audit(
         str, typer.Option("--log-key", metavar="VKEY", help="The log's public key, as its operator gave it.")
     ] = "",
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="FILE", help="Where the last checkpoint is kept.")
+        Path | None,
+        typer.Option("--state", metavar="FILE", help="Where the last checkpoint is kept. [a file for this PATH]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -20,9 +20,9 @@ class Kept:
     checkpoint: bytes
 
 
-def place(folder: Path, vkey: str) -> Path:
-    """The file of the log with this key. A verifier key names its origin."""
-    return folder / f"{hashlib.sha256(vkey.encode()).hexdigest()[:16]}.checkpoint"
+def place(folder: Path, ledger: Path) -> Path:
+    """Where it is kept for the ledger file at this path, whatever that file says: so a changed log key shows."""
+    return folder / f"{hashlib.sha256(os.fsencode(ledger.resolve())).hexdigest()[:16]}.checkpoint"
 
 
 def read(file: Path) -> Kept | None:

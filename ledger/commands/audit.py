@@ -20,12 +20,12 @@ from ledger.store.sqlite import SqliteStore, open_read_only
 def audit(path: Path, pinned: note.Ed25519Verifier | None, state: Path | None, kept_in: Path, as_json: bool) -> bool:
     """Audit, print the report, and keep the newest checkpoint of a clean one. Returns whether everything holds.
 
-    `state` names the file of the kept checkpoint; without it there is one a log in the folder `kept_in`.
+    `state` names the file of the kept checkpoint; without it there is one a ledger path in the folder `kept_in`.
     """
     store = open_read_only(path)
     try:
         stated = pinned.vkey if pinned else _stated_key(store)
-        file = state or keptcheckpoint.place(kept_in, stated)
+        file = state or keptcheckpoint.place(kept_in, path)
         kept = keptcheckpoint.read(file)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("audit", total=None)
@@ -43,11 +43,13 @@ def audit(path: Path, pinned: note.Ed25519Verifier | None, state: Path | None, k
         typer.echo(json.dumps(_report_as_json(report), indent=2))
     else:
         _print_report(report)
+    if any(fault.step in (2, 11) for fault in report.faults) and kept:
+        typer.echo(f"compared with {file}; remove it if another ledger is meant to stand here now", err=True)
     return report.clean
 
 
 def _stated_key(store: SqliteStore) -> str:
-    """The log key as the file states it, only to find what was kept of this log; the audit judges it."""
+    """The log key as the file states it, to be kept when a clean audit took it from there."""
     try:
         with store.snapshot() as now:
             return now.setting("log-vkey") or ""

@@ -6,11 +6,11 @@ import pytest
 
 from ledger import keptcheckpoint
 from ledger.errors import Malformed
-from tests.ledger.written import LOG_KEY, RECEIPT_KEY
+from tests.ledger.written import LOG_KEY
 
 
 def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
-    file = keptcheckpoint.place(tmp_path / "not" / "yet", LOG_KEY.vkey)
+    file = keptcheckpoint.place(tmp_path / "not" / "yet", tmp_path / "ledger.db")
     assert keptcheckpoint.read(file) is None
     for checkpoint in (b"first\n", b"second\nline\n"):
         keptcheckpoint.keep(file, LOG_KEY.vkey, checkpoint)
@@ -18,8 +18,12 @@ def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_each_log_has_a_file_of_its_own(tmp_path: Path) -> None:
-    assert keptcheckpoint.place(tmp_path, LOG_KEY.vkey) != keptcheckpoint.place(tmp_path, RECEIPT_KEY.vkey)
+def test_each_ledger_file_has_a_file_of_its_own_however_it_is_named(tmp_path: Path) -> None:
+    first = keptcheckpoint.place(tmp_path, tmp_path / "ledger.db")
+    assert first != keptcheckpoint.place(tmp_path, tmp_path / "other.db")
+    (tmp_path / "link.db").symlink_to(tmp_path / "ledger.db")
+    assert first == keptcheckpoint.place(tmp_path, tmp_path / "link.db")
+    assert first == keptcheckpoint.place(tmp_path, tmp_path / "folder" / ".." / "ledger.db")
 
 
 @pytest.mark.parametrize("content", [b"", b"no key\ncheckpoint\n", b"\xff\n", LOG_KEY.vkey.encode(), b"\n"])

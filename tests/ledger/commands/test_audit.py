@@ -11,8 +11,10 @@ from typer.testing import CliRunner, Result
 
 from ledger import keptcheckpoint, note
 from ledger.cli import app
+from ledger.ledger import Ledger
 from ledger.publish import publish
-from tests.ledger.written import LOG_KEY, ORIGIN, Writer, fill, open_ledger
+from ledger.store.sqlite import open_store
+from tests.ledger.written import LOG_KEY, ORIGIN, RECEIPT_KEY, Writer, fill, open_ledger
 
 Run = Callable[..., Result]
 
@@ -40,12 +42,12 @@ def flip(path: Path, table: str = "payloads", column: str = "bytes", where: str 
     connection.close()
 
 
-def test_a_clean_ledger_ends_with_0_and_keeps_its_checkpoint(audit: Run, tmp_path: Path) -> None:
+def test_a_clean_ledger_ends_with_0_and_keeps_its_checkpoint(audit: Run, path: Path, tmp_path: Path) -> None:
     done = audit()
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("notice: log key: not pinned")
     assert done.stdout.endswith("audit: everything holds\n")
-    kept = keptcheckpoint.read(keptcheckpoint.place(tmp_path / "state" / "audit", LOG_KEY.vkey))
+    kept = keptcheckpoint.read(keptcheckpoint.place(tmp_path / "state" / "audit", path))
     assert kept is not None
     assert (kept.log_key, kept.checkpoint[: len(ORIGIN) + 3]) == (LOG_KEY.verifier, f"{ORIGIN}\n3\n".encode())
 
@@ -87,6 +89,37 @@ def test_a_history_written_anew_with_the_same_key_is_noticed_the_second_time(
     done = audit(*options)
     assert done.exit_code == 1
     assert "kept checkpoint of size 3: the entries before it were changed since" in done.stdout
+
+
+def test_the_same_history_signed_again_with_another_log_key_is_noticed_the_second_time(audit: Run, path: Path) -> None:
+    assert audit().exit_code == 0
+    other = note.Ed25519Signer(ORIGIN, sha256(b"another log").digest())
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("DELETE FROM checkpoints")
+    connection.execute("UPDATE settings SET value=? WHERE name='log-vkey'", [other.vkey])
+    connection.close()
+    ledger = Ledger(open_store(path), other, RECEIPT_KEY, lambda: 0)
+    publish(ledger)
+    ledger.store.close()
+    done = audit()
+    assert done.exit_code == 1
+    assert "log key: expected" in done.stdout
+    assert "compared with" in done.stderr
+    assert audit().exit_code == 1  # what was kept still stands
+
+
+def test_a_log_of_which_nothing_is_covered_is_called_that_and_fails_once_its_key_is_known(
+    audit: Run, path: Path
+) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("DELETE FROM checkpoints")
+    connection.close()
+    done = audit()
+    assert done.exit_code == 0
+    assert "nothing is covered" in done.stdout
+    done = audit("--log-key", LOG_KEY.vkey)
+    assert done.exit_code == 1
+    assert "nothing is covered" in done.stdout.splitlines()[-1]
 
 
 def test_another_log_in_the_same_place_is_noticed_where_a_state_file_is_named(
