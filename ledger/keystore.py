@@ -178,6 +178,10 @@ class KeyStore:
         with self._write() as connection:
             connection.execute("INSERT INTO salts VALUES (?,?,?,?)", [fork_id, commitment, salt, request])
 
+    def keeps_salts(self, fork_id: str) -> bool:
+        """Whether a salt of any record of the fork is kept: if so, the fork was in a ledger."""
+        return self._row("SELECT 1 FROM salts WHERE fork_id=? LIMIT 1", fork_id) is not None
+
     def drop_salt(self, fork_id: str, commitment: bytes) -> None:
         """Destroy a salt: that of an attempt which came to nothing, or of a record that is to be erased."""
         with self._write() as connection:

@@ -9,7 +9,7 @@ from ledger import checkpoint as checkpoints
 from ledger import merkle, note, receipt
 from ledger.checkpoint import Checkpoint
 from ledger.entry import Entry, SignedControl, decode_entry
-from ledger.errors import NotFound, Refused
+from ledger.errors import Malformed, NotFound, Refused
 from ledger.receipt import Receipt
 from ledger.record import SignedRecord
 from ledger.sequencer import expect_hashed, sequence_control, sequence_record
@@ -65,10 +65,17 @@ class LogReader:
         return self.store.payloads(leaf_index)
 
     def read(self, fork_id: str, after: int = 0) -> Iterator[tuple[StoredEntry, Entry]]:
-        """A fork's entries with a version above `after`, in order, as stored and decoded."""
+        """A fork's entries with a version above `after`, in order, as stored and decoded.
+
+        Raises Malformed, which names fork and version, at one that cannot be decoded.
+        """
         while page := self.store.fork_entries(fork_id, after, _PAGE):
             for stored in page:
-                yield stored, decode_entry(stored.data)
+                try:
+                    entry = decode_entry(stored.data)
+                except Malformed as error:
+                    raise Malformed(f"fork {fork_id} version {stored.version}: {error}") from None
+                yield stored, entry
             after = page[-1].version
 
     def follow(self, first: int, wait: Callable[[], bool]) -> Iterator[StoredEntry]:

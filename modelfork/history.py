@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ledger
+from ledger.errors import BadProof
 from modelfork.interaction import Interaction
 from modelfork.recording import Particulars, open_interaction
 from modelfork.update import EMPTY
@@ -37,8 +38,12 @@ def key_finder(keystore: ledger.KeyStore, fork_id: str) -> KeyFinder:
 
 
 def remember(log: ledger.LogReader, stored: ledger.StoredEntry, key_of: KeyFinder) -> Remembered:
-    """Open one record."""
-    body = ledger.record.decode_body(ledger.entry.decode_entry(stored.data).body)
+    """Open one record. Raises BadProof when the entry is not the one that the store found it as."""
+    entry = ledger.entry.decode_entry(stored.data)
+    body = ledger.record.decode_body(entry.body)
+    said_to_be = (stored.fork_id, stored.fork_id, stored.version, stored.record_id)
+    if (entry.fork_id, body.fork_id, entry.version, body.record_id) != said_to_be:
+        raise BadProof(f"leaf {stored.leaf_index}: the entry is of another record than was asked for; run an audit")
     said, particulars = open_interaction(body, log.payloads(stored.leaf_index), key_of(body), log.origin)
     return Remembered(stored, body, said, particulars)
 
@@ -56,9 +61,13 @@ def history(log: ledger.LogReader, key_of: KeyFinder, fork_id: str, after: int, 
             "entry_hash": ledger.merkle.leaf_hash(stored.data).hex(),
             "signed_by": signer,
         }
-        | (_told(remember(log, stored, key_of)) if stored.record_id is not None else {})
+        | (_told(remember(log, stored, key_of)) if _is_record(stored) else {})
         for stored in log.store.fork_entries(fork_id, after, limit)
     ]
+
+
+def _is_record(stored: ledger.StoredEntry) -> bool:
+    return ledger.entry.decode_entry(stored.data).topic == ledger.entry.USER_TRAINING_RECORD
 
 
 def _signer(log: ledger.LogReader, fork_id: str) -> str:

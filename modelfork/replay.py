@@ -115,14 +115,21 @@ def replay(
     fold = _Fold(origin, payloads, keys, check_state)
     if start is not None:
         fold.resume(start)
-    for stored, entry in entries:
+    read = iter(entries)
+    while True:
+        try:
+            found = next(read, None)
+        except (LedgerError, ForkError) as error:  # bytes that are no entry, named by who read them
+            raise Diverged(str(error), fold.version + 1) from error
+        if found is None:
+            return fold.replayed()
+        stored, entry = found
         try:
             fold.take(stored, entry)
         except Diverged:
             raise
         except (LedgerError, ForkError) as error:
             raise Diverged(f"fork {entry.fork_id} version {entry.version}: {error}", entry.version) from error
-    return fold.replayed()
 
 
 class _Fold:
@@ -140,7 +147,7 @@ class _Fold:
         self._keys = keys
         self._check_state = check_state
         self._fork: ledger.entry.ForkCreated | None = None
-        self._version = 0
+        self.version = 0  # of the last entry taken
         self._head = ledger.entry.NO_ENTRY
         self._records = 0
         self._checked = 0
@@ -149,13 +156,13 @@ class _Fold:
         if start.origin != self._origin:
             raise Unsuited(f"replay: it starts at a state of the log {start.origin}, not of {self._origin}")
         self._begin(start.fork, start.state.vector)
-        self._version, self._head = start.state.version, start.head
+        self.version, self._head = start.state.version, start.head
         self._records, self._checked = start.records, start.checked
 
     def replayed(self) -> Replayed:
         if self._fork is None:
             raise Diverged("replay: expected a fork-created entry, got no entry", 1)
-        state = State(self._fork.layout_digest, self._vector, self._version)
+        state = State(self._fork.layout_digest, self._vector, self.version)
         return Replayed(self._origin, self._fork, state, self._head, self._records, self._checked)
 
     def _begin(self, fork: ledger.entry.ForkCreated, vector: NDArray[np.int64]) -> None:
@@ -167,7 +174,7 @@ class _Fold:
         # 1. Place: this log, this fork, the next version.
         _expect(entry.origin == self._origin, "origin: the entry is of another log")
         _expect(self._fork is None or entry.fork_id == self._fork.fork_id, "place: the entry is of another fork")
-        _expect(entry.version == self._version + 1, "place: expected version", self._version + 1)
+        _expect(entry.version == self.version + 1, "place: expected version", self.version + 1)
         # 2. Chain: it continues exactly what was read before.
         _expect(entry.previous == self._head, "chain: previous is not the leaf hash of the entry before")
         # 3. Topic: its effect on the state is known; otherwise the replay of this fork ends here.
@@ -176,7 +183,7 @@ class _Fold:
             self._create(entry)
         else:
             self._record(self._fork, stored.leaf_index, entry)
-        self._version = entry.version
+        self.version = entry.version
         self._head = ledger.merkle.leaf_hash(stored.data)
 
     def _create(self, entry: ledger.entry.Entry) -> None:

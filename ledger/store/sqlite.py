@@ -432,6 +432,12 @@ class SqliteStore:
         """Entries in the log."""
         return self.recorder.max_notification_id() or 0
 
+    def missing(self, size: int) -> int:
+        """How many of the first `size` entries are not there, counted."""
+        with self._read() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM entries WHERE notification_id BETWEEN 1 AND ?", [size])
+            return size - int(cursor.fetchone()[0])
+
     def entries(self, first: int, limit: int) -> list[StoredEntry]:
         """Entries from leaf index `first` on, in log order."""
         with self._read() as cursor:
