@@ -129,10 +129,11 @@ def test_an_append_reads_log_many_hashes_once_and_then_none(
 ) -> None:
     (writer,) = fill(ledger, forks=1, records=100)
     read: list[int] = []
-    real = sqlite.read_hashes
+    here, real = threading.get_ident(), sqlite.read_hashes
 
     def counted(cursor: SQLiteCursor, indices: list[int]) -> list[bytes]:
-        read.append(len(indices))
+        if threading.get_ident() == here:  # a server of another test may be publishing its own log
+            read.append(len(indices))
         return real(cursor, indices)
 
     monkeypatch.setattr(sqlite, "read_hashes", counted)
