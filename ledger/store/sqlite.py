@@ -12,6 +12,7 @@ What differs from `eventsourcing.sqlite` and why (measured, docs/architecture.md
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -74,8 +75,22 @@ _OTHER_TABLES = (
 
 
 class _Connection(SQLiteConnection):
+    def __init__(self, sqlite_conn: sqlite3.Connection, max_age: float | None) -> None:
+        super().__init__(sqlite_conn, max_age)
+        self._using = threading.RLock()
+
+    def _close(self) -> None:
+        # The pool closes connections that other threads still use, and SQLite does not survive that: let them end.
+        with self._using:
+            super()._close()
+
     @contextmanager
     def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        with self._using, self._transaction(commit) as cursor:
+            yield cursor
+
+    @contextmanager
+    def _transaction(self, commit: bool) -> Iterator[SQLiteCursor]:
         cursor = self.cursor()
         cursor.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
         try:
