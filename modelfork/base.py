@@ -19,6 +19,7 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from modelfork import basis as bases
 from modelfork.cores import Cores
@@ -216,6 +217,7 @@ def _base_digest(named: Mapping[str, str]) -> bytes:
 
 def _read_model(folder: Path) -> tuple[Any, Any]:
     """Model in float32 on the CPU and its tokenizer, after the checks that need both."""
+    transformers_logging.disable_progress_bar()  # a bar for each load has no place in a service's log
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(

@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import ledger
 from ledger.errors import LedgerError
@@ -113,15 +111,9 @@ def _as_json(replayed: Replayed) -> dict[str, object]:
 
 
 def _print(found: list[tuple[Replayed, float]]) -> None:
-    table = Table("fork", "version", "records", "commitments checked", "seconds", "state digest")
     for replayed, seconds in found:
         said = _as_json(replayed)
-        table.add_row(
-            str(said["fork_id"]),
-            str(said["version"]),
-            str(said["records"]),
-            str(said["checked"]),
-            f"{seconds:.2f}",
-            str(said["state_digest"]),
+        typer.echo(
+            f"fork {said['fork_id']}: version {said['version']}, {said['records']} records, "
+            f"{said['checked']} commitments checked, {seconds:.2f} s\n  state digest {said['state_digest']}"
         )
-    Console(soft_wrap=True).print(table)
