@@ -126,6 +126,17 @@ def decode_entry(data: bytes) -> Entry:
     )
 
 
+def decode_control(data: bytes) -> SignedControl:
+    """Read a SignedControl message; raise Malformed when it does not parse."""
+    message = wire.SignedControl()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise Malformed(f"signed control: {len(data)} bytes do not parse as SignedControl") from None
+    signatures = tuple(signature_from_wire(signature) for signature in message.signatures)
+    return SignedControl(message.topic, message.body, signatures)
+
+
 def encode_fork_created(body: ForkCreated) -> bytes:
     return wire.ForkCreated(
         fork_id=body.fork_id,

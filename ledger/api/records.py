@@ -6,17 +6,14 @@ import base64
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from google.protobuf.message import DecodeError
 from starlette.concurrency import run_in_threadpool
 
 from ledger.api.service import Caller, Served, Service, expect_own_fork
-from ledger.entry import FORK_CREATED, SELF, SignedControl, admit_fork_created
-from ledger.errors import Conflict, Malformed, Refused
-from ledger.keys import signature_from_wire
+from ledger.entry import FORK_CREATED, SELF, SignedControl, admit_fork_created, decode_control
+from ledger.errors import Conflict, Refused
 from ledger.keystore import App
 from ledger.record import admit_body, decode_record
 from ledger.rights import check_fork_created
-from ledger.wire.v1 import entry_pb2 as wire
 
 LARGEST_PAGE = 8 << 20  # bytes of payloads in one answer
 
@@ -26,7 +23,7 @@ router = APIRouter(prefix="/v1", tags=["records"])
 @router.post("/controls", status_code=201)
 async def create(request: Request, caller: Caller, service: Served) -> dict[str, Any]:
     """Create a fork in self custody from a protobuf `SignedControl` with topic fork-created/v1."""
-    control = _control(await request.body())
+    control = decode_control(await request.body())
     return await run_in_threadpool(_create, service, caller, control)
 
 
@@ -95,16 +92,6 @@ def receipt_view(service: Service, signed: bytes) -> dict[str, Any]:
         "entry_hash": receipt.entry_hash.hex(),
         "receipt": signed.decode(),
     }
-
-
-def _control(data: bytes) -> SignedControl:
-    message = wire.SignedControl()
-    try:
-        message.ParseFromString(data)
-    except DecodeError:
-        raise Malformed(f"signed control: {len(data)} bytes do not parse as SignedControl") from None
-    signatures = tuple(signature_from_wire(signature) for signature in message.signatures)
-    return SignedControl(message.topic, message.body, signatures)
 
 
 def _base64(data: bytes) -> str:

@@ -122,7 +122,8 @@ def test_threads_do_not_matter(some: list[Update]) -> None:
 
 
 def test_torch_comes_to_the_same_state() -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     numbers = np.random.default_rng(5)
     some = [drawn_update(numbers, encoding) for encoding in updates.ENCODINGS * 20]
     one = state_digest(LAYOUT, sum_updates(DIMENSION, some))
