@@ -39,7 +39,7 @@ proto: setup ## generate ledger/wire and modelfork/wire from proto/ (committed; 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --no-annotate pyproject.toml
 
-lock: setup ## write the hashed locks after a change of dependencies; ARGS=--upgrade takes newer releases
+lock: ## write the hashed locks after a change of dependencies; ARGS=--upgrade takes newer releases
 	$(PYTHON) -m uv --version 2>/dev/null || $(PYTHON) -m pip install --quiet "uv>=0.13,<0.14"
 	$(COMPILE) $(ARGS) --extra forks --extra postgres --extra test --no-emit-package torch -o .ci/lock.txt
 	$(COMPILE) --constraint .ci/lock.txt -o .ci/base-lock.txt

@@ -8,7 +8,10 @@
     ├── Conflict       well-formed and allowed, but something else already stands in that place
     │   ├── AlreadyRecorded   other bytes stand under this record id; carries its leaf index
     │   └── StaleNumber       the interaction number is not the next one; carries the next one
-    └── NotFound       no such thing here
+    ├── NotFound       no such thing here
+    └── Unavailable    nothing wrong with what was asked; it cannot be done here and now
+        ├── Busy              too much is waiting already; carries when to come again
+        └── Fenced            another process has taken over the log's writing
 
 A message says what was expected, what came and where. It never holds user content or keys.
 """
@@ -56,3 +59,19 @@ class StaleNumber(Conflict):
 
 class NotFound(LedgerError):
     """No such thing here."""
+
+
+class Unavailable(LedgerError):
+    """Nothing is wrong with what was asked, but it cannot be done here and now. The same may be asked again."""
+
+
+class Busy(Unavailable):
+    """Too much is waiting already. Nothing was taken; worth asking again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Fenced(Unavailable):
+    """Another process has taken over the writing of this log; this one never writes to it again."""
