@@ -4,10 +4,13 @@
     ├── Malformed      bytes that are not what their format says
     ├── BadSignature   a signature that does not hold, or one that was asked for and is missing
     ├── BadProof       a Merkle proof that does not lead to the root it claims
+    ├── BadEvidence    evidence that fails a check; carries the number of the step
     ├── Refused        well-formed, but not allowed
     ├── Conflict       well-formed and allowed, but something else already stands in that place
     │   ├── AlreadyRecorded   other bytes stand under this record id; carries its leaf index
-    │   └── StaleNumber       the interaction number is not the next one; carries the next one
+    │   ├── StaleNumber       the interaction number is not the next one; carries the next one
+    │   ├── StaleSize         the old size is not the one that the witness stored; carries the stored one
+    │   └── SplitView         the log signed two roots at one size; carries that size
     ├── NotFound       no such thing here
     └── Unavailable    nothing wrong with what was asked; it cannot be done here and now
         ├── Busy              too much is waiting already; carries when to come again
@@ -33,6 +36,14 @@ class BadProof(LedgerError):
     """A Merkle proof that does not lead to the root it claims."""
 
 
+class BadEvidence(LedgerError):
+    """Evidence that fails a check: the first that fails is `step` of `ledger.evidence.STEPS`."""
+
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step
+
+
 class Refused(LedgerError):
     """Well-formed, but not allowed."""
 
@@ -55,6 +66,22 @@ class StaleNumber(Conflict):
     def __init__(self, message: str, expected: int) -> None:
         super().__init__(message)
         self.expected = expected
+
+
+class StaleSize(Conflict):
+    """Growth was to be shown from another size than the one that the witness cosigned last, which is `size`."""
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class SplitView(Conflict):
+    """The log signed another root at `size` than the one known for it: two histories, and evidence against the log."""
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class NotFound(LedgerError):
