@@ -28,6 +28,7 @@ MAX_SIGNATURES = 100  # the standard asks for at least 16; Go's sumdb/note stops
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")  # "those below U+0020", other than newline
 _SPACE_OR_CONTROL = re.compile(r"[\s\x00-\x1f]")
 _EM_DASH = "\N{EM DASH} "
+_SIGNER_KEY = "PRIVATE+KEY+"  # how a secret key's text begins
 
 
 class Verifier(Protocol):
@@ -214,6 +215,20 @@ def parse_vkey(vkey: str) -> tuple[str, int, bytes]:
     return name, signature_type, public_key
 
 
+def encode_skey(name: str, signer_id: bytes, signature_type: int, seed: bytes) -> str:
+    """A secret key as Go's text form, `PRIVATE+KEY+name+hex8(id)+base64(type || seed)`; the id is the public key's."""
+    typed = base64.b64encode(bytes([signature_type]) + seed).decode()
+    return f"{_SIGNER_KEY}{name}+{signer_id.hex()}+{typed}"
+
+
+def parse_skey(skey: str) -> tuple[str, int, bytes, bytes]:
+    """Name, signature type, seed and stated id, which only a known signature type can check. Raises Malformed."""
+    if not skey.startswith(_SIGNER_KEY):
+        raise Malformed(f"signer key: expected it to begin with {_SIGNER_KEY[:-1]}")
+    name, stated_id, key = _split_key(skey.removeprefix(_SIGNER_KEY), "signer key")
+    return name, key[0], key[1:], stated_id
+
+
 @dataclass(frozen=True, slots=True)
 class Ed25519Verifier:
     """A known Ed25519 key. Verifies as libsodium does: RFC 8032 without cofactor, small orders refused."""
@@ -273,13 +288,11 @@ class Ed25519Signer:
 
     @classmethod
     def from_skey(cls, skey: str) -> "Ed25519Signer":
-        """From Go's text form, `PRIVATE+KEY+name+hex8(id)+base64(type || seed)`. Raises Malformed."""
-        if not skey.startswith("PRIVATE+KEY+"):
-            raise Malformed("signer key: expected it to begin with PRIVATE+KEY+")
-        name, stated_id, key = _split_key(skey.removeprefix("PRIVATE+KEY+"), "signer key")
-        if key[0] != ED25519:
-            raise Malformed(f"signer key: expected signature type {ED25519:#04x}, {key[0]:#04x} came")
-        signer = cls(name, key[1:])
+        """The inverse of `skey`. Raises Malformed."""
+        name, signature_type, seed, stated_id = parse_skey(skey)
+        if signature_type != ED25519:
+            raise Malformed(f"signer key: expected signature type {ED25519:#04x}, {signature_type:#04x} came")
+        signer = cls(name, seed)
         if signer.key_id != stated_id:  # the id is that of the public key
             raise Malformed("signer key: expected the id of its own name and public key, another came")
         return signer
@@ -290,8 +303,7 @@ class Ed25519Signer:
 
     def skey(self) -> str:
         """The secret as text. A method, so that nothing shows it by looking at the signer."""
-        typed = base64.b64encode(bytes([ED25519]) + self.seed).decode()
-        return f"PRIVATE+KEY+{self.name}+{self.key_id.hex()}+{typed}"
+        return encode_skey(self.name, self.key_id, ED25519, self.seed)
 
     def sign(self, text: bytes) -> bytes:
         return self._key.sign(text).signature
