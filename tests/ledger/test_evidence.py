@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -142,6 +144,20 @@ def test_a_fork_created_is_its_own_authority() -> None:
     log = two_forks()
     shown = check(log.evidence(0, None))
     assert (shown.entry.version, shown.entry.authority, shown.record) == (1, 1, None)
+
+
+def test_evidence_has_the_bytes_that_another_implementation_gives_it() -> None:
+    vectors = Path(__file__).resolve().parents[1] / "vectors"
+    log, expected = (json.loads((vectors / name).read_text("utf-8")) for name in ("log.json", "evidence.json"))
+    verifier = note.Ed25519Verifier.from_vkey(log["log_vkey"])
+    made = Log([bytes.fromhex(entry) for entry in log["entries"]])
+    for leaf, data in enumerate(expected["evidence"]):
+        evidence = replace(made.evidence(leaf, 0 if leaf else None), checkpoint=expected["checkpoint"].encode())
+        assert bundle.encode_evidence(evidence).hex() == data
+        shown = check_evidence(
+            bytes.fromhex(data), lambda signed: checkpoints.open_checkpoint(signed, log["origin"], [verifier])
+        )
+        assert (shown.checkpoint.root.hex(), shown.entry.version) == (log["root"], leaf + 1)
 
 
 # --- step 1: the file ---

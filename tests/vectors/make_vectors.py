@@ -2,8 +2,9 @@
 
     python tests/vectors/make_vectors.py
 
-writes record.json, fork_created.json and log.json beside this file. Protobuf is written by hand, keys and payloads are
-made with hashlib, hmac and `cryptography` (the packages themselves use protobuf and libsodium), HChaCha20 is below.
+writes record.json, fork_created.json, log.json and evidence.json beside this file. Protobuf is written by hand, keys
+and payloads are made with hashlib, hmac and `cryptography` (the packages themselves use protobuf and libsodium),
+HChaCha20 is below.
 Every key, salt and nonce is fixed, so that the bytes are.
 """
 
@@ -25,9 +26,12 @@ FORK = "6f0e1c5a-7d4b-4a2e-9c3d-0123456789ab"
 OWNER_SEED = bytes(range(32))
 LOG_SEED = bytes(range(32, 64))
 RECEIPT_SEED = bytes(range(64, 96))
+WITNESS_SEED = bytes(range(128, 160))
 FORK_ROOT = bytes(range(96, 128))
 LAYOUT, RECIPE, GENESIS = (hashlib.sha256(name).digest() for name in (b"layout", b"recipe", b"genesis"))
 ACCEPTED_AT = 1_790_000_000_000_000
+WITNESSED_AT = 1_790_000_001
+WITNESS = "witness.example/w1"
 INPUT, OUTPUT, UPDATE, PARTICULARS, COMMIT = 1, 2, 3, 4, 16
 EMPTY, SIGNS = 1, 2
 
@@ -249,9 +253,18 @@ def note(text: str, name: str, seed: bytes) -> str:
     return f"{text}\n— {name} {blob64}\n"
 
 
-def vkey(name: str, seed: bytes) -> str:
-    key_id = sha(name.encode(), b"\n\x01", public(seed))[:4]
-    return f"{name}+{key_id.hex()}+{base64.b64encode(bytes([1]) + public(seed)).decode()}"
+def vkey(name: str, seed: bytes, kind: int = 1) -> str:
+    key_id = sha(name.encode(), b"\n", bytes([kind]), public(seed))[:4]
+    return f"{name}+{key_id.hex()}+{base64.b64encode(bytes([kind]) + public(seed)).decode()}"
+
+
+def cosigned(checkpoint: str) -> str:
+    """The checkpoint with a line of the witness below: a cosignature/v1 (type 4) of c2sp.org/tlog-cosignature."""
+    text = checkpoint[: checkpoint.rindex("\n\n") + 1]
+    signed = sign(WITNESS_SEED, f"cosignature/v1\ntime {WITNESSED_AT}\n{text}".encode())
+    key_id = sha(WITNESS.encode(), b"\n\x04", public(WITNESS_SEED))[:4]
+    blob64 = base64.b64encode(key_id + struct.pack(">Q", WITNESSED_AT) + signed).decode()
+    return f"{checkpoint}— {WITNESS} {blob64}\n"
 
 
 def log(created: dict[str, object], records: list[dict[str, object]]) -> dict[str, object]:
@@ -284,6 +297,30 @@ def log(created: dict[str, object], records: list[dict[str, object]]) -> dict[st
     }
 
 
+def evidence(checkpoint: str, entries: list[bytes]) -> dict[str, object]:
+    """Of every entry the message Evidence and the c2sp.org/tlog-proof. All have their authority at leaf 0."""
+
+    def logged(leaf: int) -> bytes:
+        return integer(1, leaf) + blob(2, entries[leaf]) + b"".join(message(3, node) for node in path(leaf, entries))
+
+    signed, files, proofs = cosigned(checkpoint), [], []
+    for leaf in range(len(entries)):
+        file = blob(1, b"forkledger/evidence/v1") + blob(2, signed.encode()) + message(3, logged(leaf))
+        files.append(file + (message(4, logged(0)) if leaf else b""))
+        hashes = "".join(base64.b64encode(node).decode() + "\n" for node in path(leaf, entries))
+        proofs.append(f"c2sp.org/tlog-proof@v1\nindex {leaf}\n{hashes}\n{signed}")
+    witness = vkey(WITNESS, WITNESS_SEED, 4)
+    return {
+        "policy": f"log {vkey(ORIGIN, LOG_SEED)}\nwitness w1 {witness}\nquorum w1\n",
+        "witness_seed": WITNESS_SEED,
+        "witness_vkey": witness,
+        "witnessed_at": WITNESSED_AT,
+        "checkpoint": signed,
+        "evidence": files,
+        "tlog_proofs": proofs,
+    }
+
+
 def written(value: object) -> object:
     """Bytes as hex, everything else as JSON has it."""
     if isinstance(value, bytes):
@@ -297,10 +334,15 @@ def vectors() -> dict[str, object]:
     """Each file's name and content."""
     created, records = fork_created(), [record(1, True), record(2, False), record(3, True)]
     fork = {"fork_id": FORK, "fork_root": FORK_ROOT, "origin": ORIGIN}
+    logged = log(created, records)
+    checkpoint, entries = logged["checkpoint"], logged["entries"]
+    assert isinstance(checkpoint, str)
+    assert isinstance(entries, list)
     return {
         "fork_created.json": written({**fork, **created}),
         "record.json": written({**fork, "records": records}),
-        "log.json": written(log(created, records)),
+        "log.json": written(logged),
+        "evidence.json": written(evidence(checkpoint, entries)),
     }
 
 
