@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from ledger import checkpoint as checkpoints
-from ledger import merkle, note, receipt
+from ledger import door, merkle, note, receipt
 from ledger.checkpoint import Checkpoint
+from ledger.door import Submission
 from ledger.entry import Entry, SignedControl, decode_entry
-from ledger.errors import Malformed, NotFound, Refused
+from ledger.errors import LedgerError, Malformed, NotFound, Refused
 from ledger.receipt import Receipt
 from ledger.record import SignedRecord
-from ledger.sequencer import expect_hashed, sequence_control, sequence_record
-from ledger.store import Head, StoredEntry
-from ledger.store.sqlite import SqliteStore
+from ledger.sequencer import Outcome, Sequencer, expect_hashed
+from ledger.store import Head, Store, StoredEntry
 
 MAXIMUM_DELAY = 10_000_000  # microseconds from append to a checkpoint that covers it
 _PAGE = 500
@@ -33,7 +34,7 @@ class Inclusion:
 class LogReader:
     """A log to read and to prove from, with no key that could sign. `open_read_only` gives it a store."""
 
-    def __init__(self, store: SqliteStore, log_verifier: note.Ed25519Verifier) -> None:
+    def __init__(self, store: Store, log_verifier: note.Ed25519Verifier) -> None:
         self.store = store
         self.origin = log_verifier.name
         self.log_verifier = log_verifier
@@ -78,17 +79,18 @@ class LogReader:
                 yield stored, entry
             after = page[-1].version
 
-    def follow(self, first: int, wait: Callable[[], bool]) -> Iterator[StoredEntry]:
-        """All entries from leaf `first` on, in log order, and then those that come.
+    def follow(self, first: int, go_on: Callable[[], bool], look_again: float = 1.0) -> Iterator[StoredEntry]:
+        """All entries from leaf `first` on, in log order, and then those that come: none missed, none twice.
 
-        When all are read, `wait` is called: it returns when it is worth looking again, False to end.
+        While none comes, `go_on` is asked every `look_again` seconds; False ends it.
         """
         while True:
             page = self.store.entries(first, _PAGE)
             yield from page
             first += len(page)
-            if not page and not wait():
-                return
+            while not page and not self.store.wait_for_growth(first, look_again):
+                if not go_on():
+                    return
 
     def checkpoint(self) -> bytes:
         """The newest signed checkpoint; raises NotFound before the first."""
@@ -118,42 +120,79 @@ class LogReader:
 
 
 class Ledger(LogReader):
-    """One log over one store, to append to. Safe to use from several threads and, on one file, from several processes.
+    """One log over one store, to append to. Safe to use from several threads and, on one database, several processes.
 
-    `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only.
+    `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only. Under an `epoch` of the store it
+    appends until another process begins a newer one; without, it takes its turn whoever else does.
     """
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         log_key: note.Ed25519Signer,
         receipt_key: note.Ed25519Signer,
         now: Callable[[], int],
+        epoch: int | None = None,
     ) -> None:
         if receipt_key.name != receipt.key_name(log_key.name):
             raise Refused(f"receipt key: expected the name {receipt.key_name(log_key.name)}")
         kept = store.keep_setting("log-vkey", log_key.vkey)
         if kept != log_key.vkey:
-            raise Refused("log key: this ledger file belongs to another log key")
+            raise Refused("log key: this ledger belongs to another log key")
         super().__init__(store, log_key.verifier)
         self.log_key = log_key
         self._receipt_key = receipt_key
-        self._now = now
+        self._sequencer = Sequencer(store, self.origin, now, epoch)
+
+    def close(self) -> None:
+        """Finish what was taken, take nothing more, and close the store."""
+        self._sequencer.close()
+        self.store.close()
 
     @property
     def receipt_vkey(self) -> str:
         return self._receipt_key.vkey
 
+    @property
+    def waiting(self) -> int:
+        """Submissions that were taken and have no place yet."""
+        return self._sequencer.waiting
+
     def create_fork(self, control: SignedControl) -> bytes:
         """Append a fork's first entry. Returns the signed receipt; the same bytes again return the same one."""
-        return self._promise(sequence_control(self.store, self.origin, control, self._now()))
+        admitted = [door.admit_control(self.origin, control)]
+        return _one(self.promise(admitted, self._sequencer.append(admitted)))
 
     def append(self, record: SignedRecord) -> bytes:
-        """Append a record. Returns the signed receipt, once the record is durable.
+        """Append a record. Returns the signed receipt, once it is durable; the same bytes again return it again.
 
-        Raises what `ledger.sequencer.sequence_record` raises. Nothing is written when it raises.
+        Raises what `door.admit_records` and `sequencer.place` refuse with; Busy or Unavailable, which say nothing
+        about the record. Nothing is written when it raises another than Unavailable; then asking again finds out.
         """
-        return self._promise(sequence_record(self.store, self.origin, record, self._now()))
+        return _one(self.append_all([record]))
+
+    def append_all(self, records: Sequence[SignedRecord]) -> list[bytes | LedgerError]:
+        """Append records in this order: of each its receipt or why it was refused. Durable when it returns."""
+        admitted = self.admit(records)
+        return self.promise(admitted, self._sequencer.append(_passed(admitted)))
+
+    # The three steps of `append_all`, for callers that must not wait in the middle one.
+
+    def admit(self, records: Sequence[SignedRecord]) -> list[Submission | LedgerError]:
+        """The door: of each record what is to be placed, or why it does not pass."""
+        return door.admit_records(self.store, self.origin, records)
+
+    def submit(self, admitted: Sequence[Submission | LedgerError]) -> Future[list[Outcome]]:
+        """Queue those that passed the door. What became of each of them comes when all of it is durable."""
+        return self._sequencer.submit(_passed(admitted))
+
+    def promise(
+        self, admitted: Sequence[Submission | LedgerError], outcomes: Sequence[Outcome]
+    ) -> list[bytes | LedgerError]:
+        """Of each record that came to the door its signed receipt, or why it was refused there or in its place."""
+        placed = iter(outcomes)
+        results = [each if isinstance(each, LedgerError) else next(placed) for each in admitted]
+        return [self._promise(each) if isinstance(each, StoredEntry) else each for each in results]
 
     def receipt_of(self, stored: StoredEntry) -> bytes:
         """The receipt of a stored entry: always the same bytes. BadProof when it is not the one that was logged."""
@@ -174,6 +213,17 @@ class Ledger(LogReader):
 
     def open_receipt(self, signed: bytes) -> Receipt:
         return receipt.open_receipt(signed, self._receipt_key.verifier)
+
+
+def _passed(admitted: Sequence[Submission | LedgerError]) -> list[Submission]:
+    return [each for each in admitted if isinstance(each, Submission)]
+
+
+def _one(results: Sequence[bytes | LedgerError]) -> bytes:
+    (result,) = results
+    if isinstance(result, LedgerError):
+        raise result
+    return result
 
 
 def check_inclusion(inclusion: Inclusion, origin: str, verifier: note.Verifier) -> Checkpoint:

@@ -51,7 +51,7 @@ def replay(path: Path, fork: str, keystore: Path, keys: Path, expect: str, as_js
 
 def _was_only_begun(log: ledger.LogReader, secrets: ledger.KeyStore, fork_id: str) -> bool:
     """Whether a fork never came to an entry: its server was killed between keeping its keys and writing it."""
-    if log.store.first_entry(fork_id) is not None or secrets.keeps_salts(fork_id):
+    if log.store.first_entries([fork_id]) or secrets.keeps_salts(fork_id):
         return False
     typer.echo(f"notice: fork {fork_id}: keys are kept, but no entry and no record of it; left out", err=True)
     return True
@@ -60,7 +60,7 @@ def _was_only_begun(log: ledger.LogReader, secrets: ledger.KeyStore, fork_id: st
 def _replay_to_head(log: ledger.LogReader, secrets: ledger.KeyStore, fork_id: str) -> Replayed:
     keys_of = key_finder(secrets, fork_id)
     updates = read_ahead(partial(log.store.payloads_of, kind=ledger.record.UPDATE))
-    if log.store.first_entry(fork_id) is None:
+    if not log.store.first_entries([fork_id]):
         raise Diverged(f"fork {fork_id}: its keys are kept, but not one entry of it is here", 1)
     replayed, after = None, -1
     while True:  # again where a server wrote meanwhile

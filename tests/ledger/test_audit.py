@@ -631,8 +631,7 @@ def test_memory_does_not_grow_with_the_number_of_entries(tmp_path: Path) -> None
         payloads = writer.payloads(1)
         with ledger.store.write() as write:  # one transaction: a thousand commits would take their time
             for number in range(1, records + 1):
-                head = write.head(writer.fork_id)
-                assert head is not None
+                head = write.heads([writer.fork_id])[writer.fork_id]
                 signed = writer.signed(encode_body(writer.body(number, payloads)), payloads)
                 data = encode_entry(
                     Entry(
@@ -647,17 +646,19 @@ def test_memory_does_not_grow_with_the_number_of_entries(tmp_path: Path) -> None
                     )
                 )
                 write.add(
-                    NewEntry(
-                        writer.fork_id,
-                        number + 1,
-                        "user-training-record/v1",
-                        data,
-                        leaf_hash(data),
-                        number,
-                        writer.record_id(number),
-                        0,
-                        payloads,
-                    )
+                    [
+                        NewEntry(
+                            writer.fork_id,
+                            number + 1,
+                            "user-training-record/v1",
+                            data,
+                            leaf_hash(data),
+                            number,
+                            writer.record_id(number),
+                            0,
+                            payloads,
+                        )
+                    ]
                 )
         publish(ledger)
         ledger.store.close()

@@ -16,8 +16,8 @@ from ledger import merkle
 from ledger.errors import BadSignature, StaleNumber
 from ledger.ledger import Ledger
 from ledger.publish import publish
-from ledger.store import sqlite
-from tests.ledger.written import Writer, fill, open_ledger
+from ledger.store import sqlite_recorder
+from tests.ledger.written import Writer, datastore, fill, open_ledger
 
 RECORDS = 64
 
@@ -43,9 +43,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 @contextmanager
 def counting(ledger: Ledger) -> Iterator[Counted]:
     counted = Counted()
-    pool = ledger.store._datastore.pool
+    pool = datastore(ledger).pool
     assert pool.num_in_pool == 1, "one thread uses one connection"
-    with ledger.store._datastore.get_connection(commit=True) as connection:
+    with datastore(ledger).get_connection(commit=True) as connection:
         plain = connection._sqlite_conn
 
     def step() -> int:
@@ -79,7 +79,7 @@ def test_the_first_append_to_a_fork_reads_its_first_entry_in_one_read_transactio
     assert counted.of("BEGIN") == 2
 
 
-def test_an_append_is_eight_statements_and_one_for_each_payload_and_hash(ledger: Ledger) -> None:
+def test_an_append_is_seven_statements_and_one_for_each_payload_and_hash(ledger: Ledger) -> None:
     (writer,) = fill(ledger, forks=1, records=2)
     hashes = 0
     for _ in range(RECORDS):
@@ -87,8 +87,8 @@ def test_an_append_is_eight_statements_and_one_for_each_payload_and_hash(ledger:
             ledger.append(writer.next())
         written = counted.of("INSERT INTO hashes")
         hashes += written
-        # begin; is it known, head, its entry, size; entry; head; commit
-        assert len(counted.statements) == 8 + counted.of("INSERT INTO payloads") + written
+        # begin; head, is it known, size; entry; head; commit
+        assert len(counted.statements) == 7 + counted.of("INSERT INTO payloads") + written
         assert counted.of("INSERT INTO payloads") == 4
     assert hashes <= 2 * RECORDS
 
@@ -129,14 +129,14 @@ def test_an_append_reads_log_many_hashes_once_and_then_none(
 ) -> None:
     (writer,) = fill(ledger, forks=1, records=100)
     read: list[int] = []
-    here, real = threading.get_ident(), sqlite.read_hashes
+    here, real = threading.get_ident(), sqlite_recorder.read_hashes
 
     def counted(cursor: SQLiteCursor, indices: list[int]) -> list[bytes]:
         if threading.get_ident() == here:  # a server of another test may be publishing its own log
             read.append(len(indices))
         return real(cursor, indices)
 
-    monkeypatch.setattr(sqlite, "read_hashes", counted)
+    monkeypatch.setattr(sqlite_recorder, "read_hashes", counted)
     for _ in range(RECORDS):
         ledger.append(writer.next())
     assert read == []
@@ -192,15 +192,6 @@ def test_what_the_door_or_the_signature_refuses_never_asks_for_the_write_lock(le
 def test_appends_that_wait_share_one_transaction(ledger: Ledger) -> None:
     writers = fill(ledger, forks=9, records=1)
     size = ledger.size()
-    begun: list[None] = []
-    together = ledger.store._together
-    real = together._begin
-
-    def counted() -> object:
-        begun.append(None)
-        return real()
-
-    together._begin = counted  # type: ignore[assignment]
     refused: list[StaleNumber] = []
 
     def append(work: Callable[[], object]) -> None:
@@ -212,17 +203,34 @@ def test_appends_that_wait_share_one_transaction(ledger: Ledger) -> None:
     records = [writer.next() for writer in writers]
     records[-1] = writers[-1].next()  # one number too far
     threads = [threading.Thread(target=append, args=(lambda one=one: ledger.append(one),)) for one in records]
-    with ledger.store.write():  # hold the write lock until all are there
+    begun: list[int | None] = []
+    real = ledger.store.write
+
+    def counted(epoch: int | None = None) -> object:
+        begun.append(epoch)
+        return real(epoch)
+
+    with real():  # hold the write lock until all are there
+        ledger.store.write = counted  # type: ignore[assignment, method-assign]
         threads[0].start()
         until(lambda: len(begun) == 1)
         for thread in threads[1:]:
             thread.start()
-        until(lambda: len(together._waiting) == 8)
+        until(lambda: ledger.waiting == 9)
     for thread in threads:
         thread.join()
     assert len(begun) == 2
     assert ledger.size() == size + 8
     assert [error.expected for error in refused] == [2]
+
+
+@pytest.mark.parametrize("many", [1, 50])
+def test_a_batch_is_one_transaction_whatever_its_size(ledger: Ledger, many: int) -> None:
+    (writer,) = fill(ledger, forks=1, records=2)
+    with counting(ledger) as counted:
+        ledger.append_all([writer.next() for _ in range(many)])
+    assert (counted.of("BEGIN IMMEDIATE"), counted.of("COMMIT")) == (1, 1)
+    assert counted.of("SELECT") + counted.of("WITH") == 3  # heads, known records, size
 
 
 def until(so: Callable[[], bool]) -> None:

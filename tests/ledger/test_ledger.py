@@ -89,7 +89,7 @@ def test_following_gives_all_entries_in_log_order_and_then_those_that_come(ledge
             ledger.append(owner.next())
         return len(waits) < 3
 
-    assert [entry.leaf_index for entry in ledger.follow(1, wait)] == [1, 2, 3]
+    assert [entry.leaf_index for entry in ledger.follow(1, wait, look_again=0.001)] == [1, 2, 3]
     assert waits == [3, 4, 4]
 
 

@@ -12,7 +12,7 @@ from ledger.errors import BadProof, LedgerError
 from ledger.ledger import Ledger
 from ledger.merkle import Frontier, leaf_hash, tree_root
 from ledger.publish import publish
-from tests.ledger.written import LOG_KEY, ORIGIN, Writer, fill, open_ledger
+from tests.ledger.written import LOG_KEY, ORIGIN, Writer, datastore, fill, open_ledger
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def opened(signed: bytes) -> Checkpoint:
 
 
 def change(ledger: Ledger, statement: str) -> None:
-    with ledger.store._datastore.transaction(commit=True) as cursor:
+    with datastore(ledger).transaction(commit=True) as cursor:
         cursor.execute(statement)
 
 

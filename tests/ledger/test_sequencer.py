@@ -5,29 +5,47 @@ from pathlib import Path
 
 import pytest
 
-from ledger.entry import decode_entry
+from ledger import door
+from ledger.entry import SignedControl, decode_entry
 from ledger.errors import AlreadyRecorded, BadProof, StaleNumber
-from ledger.sequencer import sequence_control, sequence_record
-from ledger.store import StoredEntry
+from ledger.record import SignedRecord
+from ledger.sequencer import Sequencer
+from ledger.store import Store, StoredEntry
 from ledger.store.sqlite import open_store
-from tests.ledger.written import NOW, ORIGIN, Writer, open_ledger
+from tests.ledger.written import NOW, ORIGIN, Writer, datastore, open_ledger
+
+
+def sequenced(store: Store, what: SignedControl | SignedRecord, now: int = NOW) -> StoredEntry:
+    """What a process that knows nothing of what was before makes of it."""
+    if isinstance(what, SignedControl):
+        admitted = door.admit_control(ORIGIN, what)
+    else:
+        (passed,) = door.admit_records(store, ORIGIN, [what])
+        assert isinstance(passed, door.Submission)
+        admitted = passed
+    sequencer = Sequencer(store, ORIGIN, lambda: now)
+    (outcome,) = sequencer.append([admitted])
+    sequencer.close()
+    if not isinstance(outcome, StoredEntry):
+        raise outcome
+    return outcome
 
 
 def test_what_is_returned_is_what_is_stored(tmp_path: Path) -> None:
     store, writer = open_store(tmp_path / "ledger.db"), Writer(1)
-    created = sequence_control(store, ORIGIN, writer.control(), NOW)
-    recorded = sequence_record(store, ORIGIN, writer.next(), NOW + 1)
+    created = sequenced(store, writer.control())
+    recorded = sequenced(store, writer.next(), NOW + 1)
     assert store.entries(0, 10) == [created, recorded]
     assert (created.record_id, recorded.record_id) == (None, writer.record_id(1))
     assert (created.accepted_at, recorded.accepted_at) == (NOW, NOW + 1)
-    assert sequence_record(store, ORIGIN, writer.record(1), NOW + 99) == recorded
+    assert sequenced(store, writer.record(1), NOW + 99) == recorded
     store.close()
 
 
 def test_of_two_that_race_for_a_number_one_is_told_to_take_the_next(tmp_path: Path) -> None:
     """The loser takes the next number, with a fresh salt and signature under its record id (format.md, Retries)."""
     store, writer = open_store(tmp_path / "ledger.db"), Writer(1)
-    sequence_control(store, ORIGIN, writer.control(), NOW)
+    sequenced(store, writer.control())
     outcomes: list[StoredEntry | StaleNumber] = []
     start = threading.Barrier(2)
 
@@ -35,7 +53,7 @@ def test_of_two_that_race_for_a_number_one_is_told_to_take_the_next(tmp_path: Pa
         record = writer.record(1, record_id=record_id)
         start.wait()
         try:
-            outcomes.append(sequence_record(store, ORIGIN, record, NOW))
+            outcomes.append(sequenced(store, record))
         except StaleNumber as stale:
             outcomes.append(stale)
 
@@ -53,11 +71,9 @@ def test_of_two_that_race_for_a_number_one_is_told_to_take_the_next(tmp_path: Pa
 
 def test_the_same_record_sent_many_times_at_once_is_recorded_once(tmp_path: Path) -> None:
     store, writer = open_store(tmp_path / "ledger.db"), Writer(1)
-    sequence_control(store, ORIGIN, writer.control(), NOW)
+    sequenced(store, writer.control())
     record, found = writer.next(), list[StoredEntry]()
-    threads = [
-        threading.Thread(target=lambda: found.append(sequence_record(store, ORIGIN, record, NOW))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(sequenced(store, record))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -70,10 +86,10 @@ def test_the_same_record_sent_many_times_at_once_is_recorded_once(tmp_path: Path
 
 def test_a_known_record_id_answers_before_the_number_is_looked_at(tmp_path: Path) -> None:
     store, writer = open_store(tmp_path / "ledger.db"), Writer(1)
-    sequence_control(store, ORIGIN, writer.control(), NOW)
-    sequence_record(store, ORIGIN, writer.next(), NOW)
+    sequenced(store, writer.control())
+    sequenced(store, writer.next())
     with pytest.raises(AlreadyRecorded) as caught:
-        sequence_record(store, ORIGIN, writer.record(5, record_id=writer.record_id(1)), NOW)
+        sequenced(store, writer.record(5, record_id=writer.record_id(1)))
     assert caught.value.leaf_index == 1
     assert decode_entry(store.entries(1, 1)[0].data).version == 2
     store.close()
@@ -93,14 +109,14 @@ def test_a_known_record_id_answers_before_the_number_is_looked_at(tmp_path: Path
 )
 def test_nothing_is_chained_onto_a_head_that_is_not_the_fork_s_last_entry(tmp_path: Path, change: str) -> None:
     store, writer = open_store(tmp_path / "ledger.db"), Writer(1)
-    sequence_control(store, ORIGIN, writer.control(), NOW)
+    sequenced(store, writer.control())
     for _ in range(2):
-        sequence_record(store, ORIGIN, writer.next(), NOW)
+        sequenced(store, writer.next())
     with store._datastore.transaction(commit=True) as cursor:
         cursor.execute(change)
     size = store.size()
     with pytest.raises(BadProof, match="run an audit"):
-        sequence_record(store, ORIGIN, writer.next(), NOW)
+        sequenced(store, writer.next())
     assert store.size() == size
     store.close()
 
@@ -121,7 +137,7 @@ def test_no_receipt_is_signed_for_an_entry_that_is_not_the_one_logged(tmp_path: 
     record = writer.next()
     receipt = ledger.append(record)
     assert ledger.receipt_of(ledger.entry_at(1)) == ledger.append(record) == receipt
-    with ledger.store._datastore.transaction(commit=True) as cursor:
+    with datastore(ledger).transaction(commit=True) as cursor:
         cursor.execute(change)
     with pytest.raises(BadProof):
         ledger.receipt_of(ledger.entry_at(1))

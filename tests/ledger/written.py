@@ -12,7 +12,8 @@ from ledger import entry, note, receipt, record, vault
 from ledger.keys import SigningKey, signed_message
 from ledger.ledger import Ledger
 from ledger.record import INPUT, OUTPUT, PARTICULARS, UPDATE, Body, SignedRecord
-from ledger.store.sqlite import open_store
+from ledger.store.sqlite import SqliteStore, open_store
+from ledger.store.sqlite_recorder import Datastore
 from ledger.wire.v1 import record_pb2
 
 ORIGIN = "example.org/log"
@@ -137,3 +138,9 @@ def fill(ledger: Ledger, forks: int = 2, records: int = 3) -> list[Writer]:
         for writer in writers:
             ledger.append(writer.next(learns=interaction % 3 != 0))
     return writers
+
+
+def datastore(ledger: Ledger) -> Datastore:
+    """What lies under a ledger on SQLite, to look at and to tamper with."""
+    assert isinstance(ledger.store, SqliteStore)
+    return ledger.store._datastore

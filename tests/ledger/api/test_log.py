@@ -14,7 +14,7 @@ from ledger import merkle, note
 from ledger.api.service import Service
 from ledger.errors import BadProof
 from ledger.ledger import Inclusion, check_inclusion
-from tests.ledger.written import LOG_KEY, ORIGIN, RECEIPT_KEY, fill
+from tests.ledger.written import LOG_KEY, ORIGIN, RECEIPT_KEY, fill, datastore
 
 
 def read(client: TestClient, path: str) -> Any:
@@ -112,7 +112,7 @@ def test_a_history_that_was_changed_under_it_is_never_signed_again(
 ) -> None:
     writers = fill(service.ledger)
     first = anyone.get("/v1/log/checkpoint").raise_for_status().content
-    with service.ledger.store._datastore.transaction(commit=True) as cursor:
+    with datastore(service.ledger).transaction(commit=True) as cursor:
         cursor.execute("UPDATE hashes SET hash=zeroblob(32)")
     service.ledger.append(writers[0].next())
     caplog.set_level(logging.CRITICAL)  # the loop that publishes says so every second

@@ -14,7 +14,7 @@ from unittest import mock
 
 from eventsourcing.persistence import StoredEvent
 
-from ledger.store.sqlite import Datastore, Recorder
+from ledger.store.sqlite_recorder import Datastore, Recorder
 
 # The library's module of tests also tests its own cipher, which needs pycryptodome. We leave that cipher off, and none
 # of the recorder tests looks at it.

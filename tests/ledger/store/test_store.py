@@ -1,25 +1,29 @@
 """What every store promises (ledger/store/__init__.py), over each implementation."""
 
-import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ledger import merkle
-from ledger.errors import Conflict, Malformed, NotFound
-from ledger.store import Head, NewEntry
-from ledger.store.sqlite import SqliteStore, open_read_only, open_store
+from ledger.errors import Conflict, Fenced, NotFound
+from ledger.store import Head, NewEntry, Store, sqlite
 from tests.ledger.written import Writer, drawn
 
 FORK, OTHER = Writer(1).fork_id, Writer(2).fork_id
 
 
 @pytest.fixture(params=["sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStore]:
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Opens one and the same database, as another process would."""
     assert request.param == "sqlite"
-    opened = open_store(tmp_path / "ledger.db")
+    return lambda: sqlite.open_store(tmp_path / "ledger.db")
+
+
+@pytest.fixture
+def store(opener: Callable[[], Store]) -> Iterator[Store]:
+    opened = opener()
     yield opened
     opened.close()
 
@@ -33,12 +37,13 @@ def new(
     )
 
 
-def add(store: SqliteStore, *entries: NewEntry) -> list[int]:
+def add(store: Store, *entries: NewEntry) -> list[int]:
     with store.write() as write:
-        return [write.add(entry) for entry in entries]
+        first = write.add(entries)
+    return list(range(first, first + len(entries)))
 
 
-def test_leaf_indices_are_dense_in_the_order_of_appends(store: SqliteStore) -> None:
+def test_leaf_indices_are_dense_in_the_order_of_appends(store: Store) -> None:
     assert store.size() == 0
     assert add(store, new(FORK, 1), new(OTHER, 1)) == [0, 1]
     assert add(store, new(FORK, 2)) == [2]
@@ -47,7 +52,7 @@ def test_leaf_indices_are_dense_in_the_order_of_appends(store: SqliteStore) -> N
     assert [entry.leaf_index for entry in store.entries(1, 1)] == [1]
 
 
-def test_bytes_come_back_exactly(store: SqliteStore) -> None:
+def test_bytes_come_back_exactly(store: Store) -> None:
     payloads = {1: b"", 2: bytes(range(256)), 4: b"\0" * 5000}
     entry = new(FORK, 1, record_id=bytes(16), payloads=payloads)
     add(store, entry)
@@ -59,14 +64,14 @@ def test_bytes_come_back_exactly(store: SqliteStore) -> None:
     assert store.payloads(1) == {}
 
 
-def test_a_fork_is_read_in_order_from_any_version(store: SqliteStore) -> None:
+def test_a_fork_is_read_in_order_from_any_version(store: Store) -> None:
     add(store, *(new(fork_id, version) for version in (1, 2, 3) for fork_id in (FORK, OTHER)))
     assert [entry.version for entry in store.fork_entries(FORK, 0, 10)] == [1, 2, 3]
     assert [entry.version for entry in store.fork_entries(FORK, 1, 1)] == [2]
     assert store.fork_entries("99999999-9999-4999-8999-999999999999", 0, 10) == []
 
 
-def test_a_record_is_found_by_fork_and_id(store: SqliteStore) -> None:
+def test_a_record_is_found_by_fork_and_id(store: Store) -> None:
     add(store, new(FORK, 1, record_id=b"a" * 16), new(OTHER, 1, record_id=b"a" * 16))
     found = store.record(OTHER, b"a" * 16)
     assert found is not None
@@ -74,7 +79,7 @@ def test_a_record_is_found_by_fork_and_id(store: SqliteStore) -> None:
     assert store.record(FORK, b"b" * 16) is None
 
 
-def test_a_fork_s_head_follows_its_entries(store: SqliteStore) -> None:
+def test_a_fork_s_head_follows_its_entries(store: Store) -> None:
     assert store.head(FORK) is None
     entries = [new(FORK, 1), new(FORK, 2)]
     for entry in entries:
@@ -83,7 +88,7 @@ def test_a_fork_s_head_follows_its_entries(store: SqliteStore) -> None:
     assert store.heads() == {FORK: Head(2, entries[1].entry_hash, 1)}
 
 
-def test_node_hashes_are_those_of_the_entries(store: SqliteStore) -> None:
+def test_node_hashes_are_those_of_the_entries(store: Store) -> None:
     entries = [new(FORK, version) for version in range(1, 8)]
     add(store, *entries[:3])
     add(store, *entries[3:])
@@ -97,7 +102,7 @@ def test_node_hashes_are_those_of_the_entries(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("again", [new(FORK, 1), new(FORK, 2, record_id=b"r" * 16)], ids=["version", "record id"])
-def test_what_is_taken_is_refused_and_nothing_of_it_is_kept(store: SqliteStore, again: NewEntry) -> None:
+def test_what_is_taken_is_refused_and_nothing_of_it_is_kept(store: Store, again: NewEntry) -> None:
     add(store, new(FORK, 1, record_id=b"r" * 16))
     before = everything(store)
     with pytest.raises(Conflict):
@@ -105,15 +110,15 @@ def test_what_is_taken_is_refused_and_nothing_of_it_is_kept(store: SqliteStore, 
     assert everything(store) == before
 
 
-def test_an_append_that_fails_midway_leaves_nothing(store: SqliteStore) -> None:
+def test_an_append_that_fails_midway_leaves_nothing(store: Store) -> None:
     add(store, new(FORK, 1))
     before = everything(store)
 
     def fail() -> None:
         with store.write() as write:
-            write.add(new(FORK, 2, payloads={1: b"x"}))
-            assert write.head(FORK) == Head(2, new(FORK, 2).entry_hash, 1)  # it sees its own write
-            assert write.entry(FORK, 2).leaf_index == 1
+            write.add([new(FORK, 2, payloads={1: b"x"})])
+            assert write.heads([FORK]) == {FORK: Head(2, new(FORK, 2).entry_hash, 1)}  # it sees its own write
+            assert write.entries([(FORK, 2)])[FORK, 2].leaf_index == 1
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -122,15 +127,15 @@ def test_an_append_that_fails_midway_leaves_nothing(store: SqliteStore) -> None:
     assert add(store, new(FORK, 2)) == [1]  # the connection is as good as before
 
 
-def everything(store: SqliteStore) -> object:
+def everything(store: Store) -> object:
     with store.snapshot() as now:
         return list(now.rows()), list(now.hashes()), list(now.payloads()), list(now.heads())
 
 
-def test_a_reader_sees_no_append_before_it_is_whole(store: SqliteStore) -> None:
+def test_a_reader_sees_no_append_before_it_is_whole(store: Store) -> None:
     add(store, new(FORK, 1))
     with store.write() as write:
-        write.add(new(FORK, 2))
+        write.add([new(FORK, 2)])
         seen: list[int] = []
         reader = threading.Thread(target=lambda: seen.append(store.size()))
         reader.start()
@@ -139,7 +144,7 @@ def test_a_reader_sees_no_append_before_it_is_whole(store: SqliteStore) -> None:
     assert store.size() == 2
 
 
-def test_a_snapshot_stays_as_it_was_while_others_write(store: SqliteStore) -> None:
+def test_a_snapshot_stays_as_it_was_while_others_write(store: Store) -> None:
     add(store, new(FORK, 1))
     with store.snapshot() as then:
         assert then.size() == 1
@@ -150,7 +155,7 @@ def test_a_snapshot_stays_as_it_was_while_others_write(store: SqliteStore) -> No
     assert store.size() == 2
 
 
-def test_many_threads_append_and_nothing_is_lost_or_doubled(store: SqliteStore) -> None:
+def test_many_threads_append_and_nothing_is_lost_or_doubled(store: Store) -> None:
     def write(number: int) -> None:
         for version in range(1, 6):
             add(store, new(Writer(number).fork_id, version))
@@ -165,7 +170,7 @@ def test_many_threads_append_and_nothing_is_lost_or_doubled(store: SqliteStore) 
     assert len({(entry.fork_id, entry.version) for entry in entries}) == 20
 
 
-def test_a_checkpoint_is_kept_only_after_the_one_that_was_looked_at(store: SqliteStore) -> None:
+def test_a_checkpoint_is_kept_only_after_the_one_that_was_looked_at(store: Store) -> None:
     assert store.checkpoint() is None
     assert store.save_checkpoint(3, b"three", after=None)
     assert not store.save_checkpoint(4, b"four", after=None)
@@ -174,86 +179,104 @@ def test_a_checkpoint_is_kept_only_after_the_one_that_was_looked_at(store: Sqlit
     assert store.checkpoint() == b"four"
 
 
-def test_a_setting_is_set_once(store: SqliteStore) -> None:
+def test_a_setting_is_set_once(store: Store) -> None:
     assert store.setting("name") is None
     assert store.keep_setting("name", "first") == "first"
     assert store.keep_setting("name", "second") == "first"
     assert store.setting("name") == "first"
 
 
-def test_what_was_appended_is_there_when_the_store_is_opened_again(tmp_path: Path) -> None:
-    first = open_store(tmp_path / "ledger.db")
+def test_what_was_appended_is_there_when_the_store_is_opened_again(opener: Callable[[], Store]) -> None:
+    first = opener()
     add(first, new(FORK, 1, payloads={1: b"x"}))
     before = everything(first)
     first.close()
-    again = open_store(tmp_path / "ledger.db")
+    again = opener()
     assert everything(again) == before
     again.close()
 
 
-# --- SQLite alone ---
-
-
-def test_every_connection_syncs_fully_and_overwrites_what_it_deletes(store: SqliteStore) -> None:
-    for commit in (True, False):
-        with store._datastore.transaction(commit=commit) as cursor:
-            found = []
-            for pragma in ("synchronous", "secure_delete", "journal_mode"):
-                cursor.execute(f"PRAGMA {pragma}")
-                found.append(cursor.fetchone()[0])
-        assert found == [2, 1, "wal"]
-
-
-def test_a_commit_that_fails_leaves_the_connection_usable(store: SqliteStore) -> None:
-    with store._datastore.get_connection(commit=True) as connection:
-
-        def fail() -> None:
-            raise sqlite3.OperationalError("disk I/O error")
-
-        real, connection.commit = connection.commit, fail  # type: ignore[method-assign]
-        with pytest.raises(sqlite3.OperationalError), connection.transaction(commit=True):
-            pass
-        connection.commit = real  # type: ignore[method-assign]
-    assert add(store, new(FORK, 1)) == [0]
-
-
-def test_a_file_that_is_only_read_is_not_changed_and_cannot_be(tmp_path: Path) -> None:
-    written = open_store(tmp_path / "ledger.db")
-    add(written, new(FORK, 1))
-    written.close()
-    before = (tmp_path / "ledger.db").read_bytes()
-    reader = open_read_only(tmp_path / "ledger.db")
-    assert reader.size() == 1
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        add(reader, new(FORK, 2))
-    reader.close()
-    assert (tmp_path / "ledger.db").read_bytes() == before
-
-
-def test_a_copy_that_is_not_in_wal_mode_is_read_too(tmp_path: Path) -> None:
-    written = open_store(tmp_path / "ledger.db")
-    add(written, new(FORK, 1))
-    with written._datastore.get_connection(commit=True) as connection:
-        connection.cursor().execute(f"VACUUM INTO '{tmp_path / 'copy.db'}'")
-    written.close()
-    reader = open_read_only(tmp_path / "copy.db")
-    assert reader.size() == 1
-    reader.close()
-
-
-def test_only_a_ledger_file_of_this_schema_is_opened(tmp_path: Path) -> None:
-    with pytest.raises(NotFound):
-        open_read_only(tmp_path / "missing.db")
-    (tmp_path / "text.db").write_text("this is no database, but long enough to be looked at as one\n" * 50)
-    with pytest.raises(Malformed, match="not a ledger file"):
-        open_read_only(tmp_path / "text.db")
-    sqlite3.connect(tmp_path / "empty.db").close()
-    with pytest.raises(Malformed, match="not a ledger file"):
-        open_read_only(tmp_path / "empty.db")
-    other = open_store(tmp_path / "other.db")
-    with other._datastore.transaction(commit=True) as cursor:
-        cursor.execute("UPDATE settings SET value='2' WHERE name='schema'")
+def test_the_other_process_s_entries_are_seen_and_built_upon(opener: Callable[[], Store]) -> None:
+    one, other = opener(), opener()
+    for version in range(1, 9, 2):
+        assert add(one, new(FORK, version)) == [version - 1]
+        assert add(other, new(FORK, version + 1)) == [version]
+    frontier = merkle.Frontier()
+    for entry in one.entries(0, 100):
+        frontier.append(merkle.leaf_hash(entry.data))
+    assert merkle.tree_root(8, other.hashes) == frontier.root()
+    one.close()
     other.close()
-    for opener in (open_store, open_read_only):
-        with pytest.raises(Malformed, match="expected schema 1"):
-            opener(tmp_path / "other.db")
+
+
+def test_who_takes_over_fences_those_before(opener: Callable[[], Store]) -> None:
+    one, other = opener(), opener()
+    first = one.take_over()
+    with one.write(first) as write:
+        write.add([new(FORK, 1)])
+    second = other.take_over()
+    assert second > first
+    with pytest.raises(Fenced), one.write(first) as write:
+        write.add([new(FORK, 2)])
+    with other.write(second) as write:
+        assert write.add([new(FORK, 2)]) == 1
+    add(one, new(FORK, 3))  # without an epoch it takes its turn
+    assert other.size() == 3
+    one.close()
+    other.close()
+
+
+def test_growth_is_waited_for_and_told_at_once(opener: Callable[[], Store]) -> None:
+    one, other = opener(), opener()
+    assert not one.wait_for_growth(0, 0.01)
+    add(one, new(FORK, 1))
+    assert one.wait_for_growth(0, 0)
+    later = threading.Timer(0.1, add, (other, new(FORK, 2)))
+    later.start()
+    assert one.wait_for_growth(1, 30)
+    later.join()
+    assert not one.wait_for_growth(2, 0)
+    one.close()
+    other.close()
+
+
+def test_who_follows_misses_nothing_and_sees_it_in_order_while_many_write(opener: Callable[[], Store]) -> None:
+    reader, writers = opener(), [opener() for _ in range(3)]
+    seen: list[int] = []
+
+    def follow() -> None:
+        while len(seen) < 60:
+            assert reader.wait_for_growth(len(seen), 30)
+            seen.extend(entry.leaf_index for entry in reader.entries(len(seen), 7))
+
+    def write(store: Store, number: int) -> None:
+        for version in range(1, 21):
+            add(store, new(Writer(number).fork_id, version))
+
+    threads = [threading.Thread(target=follow)]
+    threads += [threading.Thread(target=write, args=(store, number)) for number, store in enumerate(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == list(range(60))
+    for store in (reader, *writers):
+        store.close()
+
+
+def test_many_are_looked_up_at_once(store: Store) -> None:
+    entries = [new(Writer(number).fork_id, 1, record_id=bytes([number % 256]) * 16) for number in range(900)]
+    add(store, *entries)
+    forks = [entry.fork_id for entry in entries]
+    with store.write() as write:
+        heads = write.heads([*forks, Writer(5000).fork_id])
+        assert {fork_id: head.entry_hash for fork_id, head in heads.items()} == {
+            entry.fork_id: entry.entry_hash for entry in entries
+        }
+        keys = [(entry.fork_id, entry.record_id or b"") for entry in entries]
+        assert set(write.records([*keys, (forks[0], b"?" * 16)])) == set(keys)
+        places = [(fork_id, 1) for fork_id in forks]
+        assert set(write.entries([*places, (forks[0], 2)])) == set(places)
+    firsts = store.first_entries([*forks, Writer(5000).fork_id])
+    assert [firsts[fork_id].data for fork_id in forks] == [entry.data for entry in entries]
+    assert len(firsts) == 900
