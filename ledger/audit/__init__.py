@@ -1,0 +1,15 @@
+"""The whole-log audit: reads a ledger file from the first leaf to the last and believes none of it.
+
+Pure but for reading: which key to trust and which checkpoint was seen last time are handed in, and so a file that was
+rewritten consistently, and signed again, is found out too. Memory grows with the number of forks, not of entries.
+
+What no one can check from the file alone: the column `accepted_at`, the log's own note of the time, which nobody
+signed; and whether entries that no checkpoint covers yet are all that were acknowledged (receipts tell). An entry of a
+topic that this version does not know is a fault, for no door of this version takes one; its fork's chain and signatures
+are checked on by the owner's key that is known.
+"""
+
+from ledger.audit.database import audit
+from ledger.audit.report import MOST_FAULTS, STEPS, Fault, Report
+
+__all__ = ["MOST_FAULTS", "STEPS", "Fault", "Report", "audit"]
