@@ -77,6 +77,7 @@ class Shown:
 
     checkpoint: Checkpoint
     leaf_index: int
+    entry_hash: bytes  # 32: the leaf hash
     entry: Entry
     created: ForkCreated
     record: Body | None  # None for a fork-created
@@ -138,7 +139,7 @@ def check_evidence(data: bytes, check_checkpoint: CheckCheckpoint) -> Shown:
         check_signer(rights_from(created), entry.origin, entry.topic, entry.body, entry.signatures)
     with _step(8, at):
         record = _check_record(entry, created) if entry.topic == USER_TRAINING_RECORD else None
-    return Shown(checkpoint, evidence.entry.leaf_index, entry, created, record)
+    return Shown(checkpoint, evidence.entry.leaf_index, leaf_hash(evidence.entry.entry), entry, created, record)
 
 
 @contextmanager

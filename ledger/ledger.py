@@ -12,6 +12,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.door import Submission
 from ledger.entry import Entry, SignedControl, decode_entry
 from ledger.errors import LedgerError, Malformed, NotFound, Refused
+from ledger.evidence import Evidence, LoggedEntry
 from ledger.receipt import Receipt
 from ledger.record import SignedRecord
 from ledger.sequencer import Outcome, Sequencer, expect_hashed
@@ -62,6 +63,12 @@ class LogReader:
     def record(self, fork_id: str, record_id: bytes) -> StoredEntry | None:
         return self.store.record(fork_id, record_id)
 
+    def version(self, fork_id: str, version: int) -> StoredEntry:
+        found = self.store.fork_entries(fork_id, version - 1, 1) if 0 < version < 2**63 else []
+        if not found or found[0].version != version:
+            raise NotFound(f"fork {fork_id} version {version}: not in this ledger")
+        return found[0]
+
     def payloads(self, leaf_index: int) -> dict[int, bytes]:
         return self.store.payloads(leaf_index)
 
@@ -106,10 +113,27 @@ class LogReader:
     def prove(self, leaf_index: int) -> Inclusion:
         """An entry with its inclusion proof under the newest checkpoint; NotFound when that does not cover it."""
         signed, checkpoint = self._opened()
+        logged = self._logged(leaf_index, checkpoint)
+        return Inclusion(leaf_index, logged.entry, list(logged.path), signed)
+
+    def evidence(self, leaf_index: int) -> Evidence:
+        """What shows, without the log, that an entry is in it and that its signer had the right to sign it.
+
+        Under the newest checkpoint; NotFound when that does not cover the entry.
+        """
+        signed, checkpoint = self._opened()
+        logged = self._logged(leaf_index, checkpoint)
+        entry = decode_entry(logged.entry)
+        if entry.authority == entry.version:
+            return Evidence(signed, logged, None)
+        authority = self.version(entry.fork_id, entry.authority)
+        return Evidence(signed, logged, self._logged(authority.leaf_index, checkpoint))
+
+    def _logged(self, leaf_index: int, checkpoint: Checkpoint) -> LoggedEntry:
         if not 0 <= leaf_index < checkpoint.size:
             raise NotFound(f"leaf {leaf_index}: the newest checkpoint covers {checkpoint.size} entries")
-        proof = merkle.prove_inclusion(leaf_index, checkpoint.size, self.store.hashes)
-        return Inclusion(leaf_index, self.entry_at(leaf_index).data, proof, signed)
+        path = merkle.prove_inclusion(leaf_index, checkpoint.size, self.store.hashes)
+        return LoggedEntry(leaf_index, self.entry_at(leaf_index).data, tuple(path))
 
     def prove_growth(self, old_size: int) -> tuple[list[bytes], bytes]:
         """A consistency proof from `old_size` to the newest checkpoint, and that checkpoint."""

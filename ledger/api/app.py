@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from ledger import __version__
-from ledger.api import log, records
+from ledger.api import evidence, log, records
 from ledger.api.errors import Unexpected, add_error_handlers
 from ledger.api.limits import BodyLimit
 from ledger.api.service import Service
@@ -44,6 +44,7 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
     app.add_middleware(Unexpected)  # the outermost
     app.include_router(records.router)
     app.include_router(log.router)
+    app.include_router(evidence.router)
 
     @app.get("/healthz", tags=["operating"])
     async def healthz() -> dict[str, str]:  # on the event loop: answers however many turns are under way

@@ -19,11 +19,12 @@ from ledger import evidence as bundle
 from ledger import merkle, note, record
 from ledger.checkpoint import Checkpoint
 from ledger.entry import FORK_CREATED, NO_ENTRY, USER_TRAINING_RECORD, Entry
-from ledger.errors import BadEvidence, BadProof, BadSignature, Malformed, Refused
+from ledger.errors import BadEvidence, BadProof, BadSignature, Malformed, NotFound, Refused
 from ledger.evidence import LONGEST_EVIDENCE, STEPS, Evidence, LoggedEntry, Shown, check_evidence
 from ledger.keys import SigningKey, signed_message
+from ledger.publish import publish
 from ledger.wire.v1 import evidence_pb2 as wire
-from tests.ledger.written import LOG_KEY, ORIGIN, Writer
+from tests.ledger.written import LOG_KEY, ORIGIN, Writer, fill, open_ledger
 
 OTHER_LOG = note.Ed25519Signer(ORIGIN, sha256(b"another log").digest())
 
@@ -144,6 +145,26 @@ def test_a_fork_created_is_its_own_authority() -> None:
     log = two_forks()
     shown = check(log.evidence(0, None))
     assert (shown.entry.version, shown.entry.authority, shown.record) == (1, 1, None)
+
+
+def test_a_ledger_gives_evidence_for_every_entry_that_its_newest_checkpoint_covers(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path / "ledger.db")
+    (writer, _) = fill(ledger, records=3)
+    publish(ledger)
+    covered = ledger.size()
+    ledger.append(writer.next())
+    for leaf in range(covered):
+        shown = check(ledger.evidence(leaf))
+        assert (shown.leaf_index, shown.checkpoint.size) == (leaf, covered)
+        assert shown.entry_hash == merkle.leaf_hash(ledger.entry_at(leaf).data)
+        assert ledger.version(shown.entry.fork_id, shown.entry.version).leaf_index == leaf
+    for leaf in (-1, covered):
+        with pytest.raises(NotFound, match=f"leaf {leaf}: the newest checkpoint covers {covered} entries"):
+            ledger.evidence(leaf)
+    for version in (-1, 0, 6, 2**64):
+        with pytest.raises(NotFound, match=f"version {version}: not in this ledger"):
+            ledger.version(writer.fork_id, version)
+    ledger.close()
 
 
 def test_evidence_has_the_bytes_that_another_implementation_gives_it() -> None:
