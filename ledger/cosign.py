@@ -46,8 +46,9 @@ Clock: TypeAlias = Callable[[], int]
 
 def cosigned_at(signature: bytes) -> int:
     """The time in a cosignature, in seconds. True only once the signature was verified. Raises Malformed."""
-    if len(signature) <= _TIME_BYTES:
-        raise Malformed(f"cosignature: expected more than {_TIME_BYTES} bytes, {len(signature)} came")
+    lengths = (_TIME_BYTES + _ED25519_BYTES, _TIME_BYTES + _ML_DSA_44_BYTES)
+    if len(signature) not in lengths:  # a plain Ed25519 signature, say, which has no time
+        raise Malformed(f"cosignature: expected {lengths[0]} or {lengths[1]} bytes, {len(signature)} came")
     time = int.from_bytes(signature[:_TIME_BYTES], "big")
     if time > MAX_TIME:
         raise Malformed(f"cosignature time: expected at most 2^63 - 1, {time} came")
