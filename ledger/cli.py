@@ -105,6 +105,69 @@ def audit(
 
 
 @app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="Evidence of one entry, as `forkledger evidence` writes it.")],
+    log_key: Annotated[str, typer.Option("--log-key", metavar="VKEY", help="The log's public key.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check evidence offline, step by step: that an entry is in the log at its place, signed by who had the right.
+
+    Ends with 0 when all holds, 1 when a step fails (the last line says which, where and why), 2 on wrong usage, 3 when
+    a file cannot be read. It does not show that nothing follows the entry.
+    """
+    from ledger.commands import verify as command
+    from ledger.errors import LedgerError
+
+    with _refusals():
+        try:
+            accepts = command.accept_log(log_key)
+        except LedgerError as error:
+            raise typer.BadParameter(str(error), param_hint="--log-key") from None
+        holds = command.verify(file, accepts, as_json)
+    raise typer.Exit(0 if holds else 1)
+
+
+@app.command()
+def evidence(
+    fork_id: Annotated[str, typer.Argument(metavar="FORK", help="The fork's id.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")],
+    record_id: Annotated[str, typer.Argument(metavar="[RECORD_ID]", help="The record's id, 32 hex digits.")] = "",
+    version: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Instead of a record id: the entry's version.")
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|URL", help="The ledger's folder or its service. [FORKLEDGER_DATA, else ./forkledger-data]"
+        ),
+    ] = "",
+) -> None:
+    """Write the evidence of one entry to a file, for others to check with `forkledger verify`."""
+    from ledger.commands import evidence as command
+    from ledger.errors import Malformed
+    from ledger.evidence import encode_evidence
+    from ledger.keys import check_fork_id
+
+    try:
+        check_fork_id(fork_id)
+    except Malformed as error:
+        raise typer.BadParameter(str(error), param_hint="FORK") from None
+    if bool(record_id) == bool(version):
+        raise typer.BadParameter("expected one of the two", param_hint="RECORD_ID or --version")
+    try:
+        entry = bytes.fromhex(record_id) if version is None else version
+    except ValueError:
+        raise typer.BadParameter("expected 32 hex digits", param_hint="RECORD_ID") from None
+    with _refusals():
+        if data.startswith(("http://", "https://")):
+            found = command.of_service(data, fork_id, entry)
+        else:
+            found = command.of_folder(_places(Path(data) if data else None, None)[0], fork_id, entry)
+        output.write_bytes(encode_evidence(found))
+    typer.echo(f"{output}: evidence of leaf {found.entry.leaf_index}")
+
+
+@app.command()
 def serve(
     data: Data = None,
     keys: Keys = None,

@@ -1,0 +1,94 @@
+"""`forkledger verify`: check the evidence of one entry, with nothing but the file and a policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from ledger.checkpoint import open_checkpoint
+from ledger.cosign import verifier_from_vkey
+from ledger.entry import SERVICE
+from ledger.errors import BadEvidence
+from ledger.evidence import LONGEST_EVIDENCE, SHOWS, STEPS, CheckCheckpoint, Shown, check_evidence
+
+OK, FAILED, NOT_REACHED = "ok", "failed", "not reached"
+
+
+def accept_log(vkey: str) -> CheckCheckpoint:
+    """A policy of one log and no witness."""
+    verifier = verifier_from_vkey(vkey)
+    return lambda signed: open_checkpoint(signed, verifier.name, [verifier])
+
+
+def verify(path: Path, check_checkpoint: CheckCheckpoint, as_json: bool) -> bool:
+    """Check, and print every step. Returns whether all of them hold."""
+    with path.open("rb") as file:
+        data = file.read(LONGEST_EVIDENCE + 1)  # one more is already too long
+    shown, fault = None, None
+    try:
+        shown = check_evidence(data, check_checkpoint)
+    except BadEvidence as error:
+        fault = error
+    outcomes = {number: _outcome(number, fault) for number in STEPS}
+    if as_json:
+        typer.echo(json.dumps(_as_json(outcomes, shown, fault), indent=2))
+    else:
+        _print(outcomes, shown, fault)
+    return fault is None
+
+
+def _outcome(step: int, fault: BadEvidence | None) -> str:
+    if fault is None or step < fault.step:
+        return OK
+    return FAILED if step == fault.step else NOT_REACHED
+
+
+def _print(outcomes: dict[int, str], shown: Shown | None, fault: BadEvidence | None) -> None:
+    for number, outcome in outcomes.items():
+        typer.echo(f"{number}. {outcome:11} {STEPS[number]}")
+    if shown is not None:
+        entry, record = shown.entry, shown.record
+        of_record = f", record {record.record_id.hex()}, interaction {record.interaction_number}" if record else ""
+        typer.echo(
+            f"{entry.origin} of {shown.checkpoint.size} entries, root {shown.checkpoint.root.hex()}\n"
+            f"leaf {shown.leaf_index}: fork {entry.fork_id} version {entry.version}, {entry.topic}{of_record}\n"
+            f"signed by key {shown.created.owner_key.key_id.hex()}, custody {_custody(shown)}, "
+            f"by the right that version {entry.authority} gave\n"
+            f"evidence: everything holds\n{SHOWS}"
+        )
+    if fault is not None:
+        typer.echo(f"evidence: does not hold\n{fault}")
+
+
+def _as_json(outcomes: dict[int, str], shown: Shown | None, fault: BadEvidence | None) -> dict[str, object]:
+    report: dict[str, object] = {
+        "holds": fault is None,
+        "steps": [{"step": number, "outcome": outcome, "says": STEPS[number]} for number, outcome in outcomes.items()],
+        "failed": fault.step if fault else None,
+        "error": str(fault) if fault else None,
+    }
+    if shown is not None:
+        entry, record = shown.entry, shown.record
+        report |= {
+            "origin": entry.origin,
+            "size": shown.checkpoint.size,
+            "root": shown.checkpoint.root.hex(),
+            "leaf_index": shown.leaf_index,
+            "fork_id": entry.fork_id,
+            "version": entry.version,
+            "topic": entry.topic,
+            "entry_hash": shown.entry_hash.hex(),
+            "record_id": record.record_id.hex() if record else None,
+            "interaction_number": record.interaction_number if record else None,
+            "key_id": shown.created.owner_key.key_id.hex(),
+            "custody": _custody(shown),
+            "authority": entry.authority,
+            "shows": SHOWS,
+        }
+    return report
+
+
+def _custody(shown: Shown) -> str:
+    return "service" if shown.created.custody == SERVICE else "self"

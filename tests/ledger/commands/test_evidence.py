@@ -1,0 +1,168 @@
+"""`forkledger evidence` writes what `forkledger verify` accepts, from a folder and from a service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from typer.testing import CliRunner, Result
+
+from ledger.api.app import create_app
+from ledger.api.service import Service
+from ledger.cli import app
+from ledger.evidence import LONGEST_EVIDENCE
+from ledger.keystore import KeyStore
+from ledger.ledger import Ledger
+from ledger.main import LEDGER_FILE
+from ledger.publish import publish
+from ledger.vault import ServiceKey
+from tests.ledger.written import LOG_KEY, Writer, drawn, fill, open_ledger
+
+Answer = Callable[[str], tuple[int, bytes]]
+Serve = Callable[[Answer], str]
+
+WRITER = Writer(0)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A fork's creation and three records under a checkpoint."""
+    (tmp_path / "data").mkdir()
+    ledger = open_ledger(tmp_path / "data" / LEDGER_FILE)
+    fill(ledger, forks=1)
+    publish(ledger)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts an HTTP server, which answers a path with a status and a body; returns its URL."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answer: Answer) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, body = answer(self.path)
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def service(ledger: Ledger, tmp_path: Path, serve: Serve) -> Iterator[str]:
+    """The URL of a service over that ledger."""
+    key = ServiceKey(drawn(32, "service key"))
+    keystore = KeyStore(tmp_path / "keystore.db", key, lambda length: drawn(length))
+    client = TestClient(create_app(Service(ledger, keystore, key, lambda: 0, lambda length: b""), lambda: None))
+
+    def answer(path: str) -> tuple[int, bytes]:
+        response = client.get(path)
+        return response.status_code, response.content
+
+    yield serve(answer)
+    keystore.close()
+
+
+def evidence(*words: object) -> Result:
+    return CliRunner().invoke(app, ["evidence", *map(str, words)])
+
+
+def verified(file: Path) -> Result:
+    return CliRunner().invoke(app, ["verify", str(file), "--log-key", LOG_KEY.vkey])
+
+
+@pytest.mark.parametrize("version", [1, 2, 4])
+def test_evidence_from_a_folder_is_what_verify_accepts(ledger: Ledger, tmp_path: Path, version: int) -> None:
+    file = tmp_path / "out"
+    done = evidence(WRITER.fork_id, "--version", version, "--data", tmp_path / "data", "-o", file)
+    assert (done.exit_code, done.stdout) == (0, f"{file}: evidence of leaf {version - 1}\n"), done.output
+    checked = verified(file)
+    assert checked.exit_code == 0
+    assert f"fork {WRITER.fork_id} version {version}, " in checked.stdout
+
+
+def test_a_record_is_named_by_its_id(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORKLEDGER_DATA", str(tmp_path / "data"))  # where nothing else is said
+    assert evidence(WRITER.fork_id, WRITER.record_id(2).hex(), "-o", tmp_path / "out").exit_code == 0
+    assert f"record {WRITER.record_id(2).hex()}, interaction 2" in verified(tmp_path / "out").stdout
+
+
+def test_a_service_gives_the_same_evidence_as_its_folder(service: str, ledger: Ledger, tmp_path: Path) -> None:
+    for number, named in enumerate([("--version", "3"), (WRITER.record_id(2).hex(),)]):
+        for source in (service, f"{service}/", tmp_path / "data"):
+            done = evidence(WRITER.fork_id, *named, "--data", source, "-o", tmp_path / f"{number}")
+            assert done.exit_code == 0, done.output
+            assert (tmp_path / f"{number}").read_bytes() == (tmp_path / "0").read_bytes()
+    assert verified(tmp_path / "0").exit_code == 0
+
+
+def test_what_is_not_there_ends_with_3_and_writes_nothing(service: str, tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    for source in (service, tmp_path / "data"):
+        for words in ((WRITER.fork_id, "--version", 5), (WRITER.fork_id, "00"), (Writer(1).fork_id, "--version", 1)):
+            done = evidence(*words, "--data", source, "-o", file)
+            assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+            assert not file.exists()
+    assert evidence(WRITER.fork_id, "--version", 1, "--data", tmp_path / "none", "-o", file).exit_code == 3
+
+
+def test_an_entry_that_no_checkpoint_covers_ends_with_3(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.append(WRITER.record(4))
+    done = evidence(WRITER.fork_id, "--version", 5, "--data", tmp_path / "data", "-o", tmp_path / "out")
+    assert (done.exit_code, done.stderr) == (3, "leaf 4: the newest checkpoint covers 4 entries\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, b"<html>not evidence</html>", "evidence: "),
+        (200, bytes(LONGEST_EVIDENCE + 1), f"expected at most {LONGEST_EVIDENCE} bytes, got more"),
+        (500, b"", "expected status 200, got 500"),
+        (302, b"", "expected status 200, got 302"),
+    ],
+)
+def test_an_answer_that_is_no_evidence_ends_with_3(
+    serve: Serve, tmp_path: Path, status: int, body: bytes, said: str
+) -> None:
+    url = serve(lambda _: (status, body))
+    done = evidence(WRITER.fork_id, "--version", 1, "--data", url, "-o", tmp_path / "out")
+    assert (done.exit_code, (tmp_path / "out").exists()) == (3, False)
+    assert said in done.stderr
+
+
+def test_a_service_that_cannot_be_reached_ends_with_3(tmp_path: Path) -> None:
+    for url in ("http://127.0.0.1:1", "http://[", "https://127.0.0.1:1"):
+        done = evidence(WRITER.fork_id, "--version", 1, "--data", url, "-o", tmp_path / "out")
+        assert (done.exit_code, done.stdout) == (3, ""), done.output
+        assert done.stderr.startswith(url)
+
+
+def test_wrong_usage_ends_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    for words in (
+        (WRITER.fork_id, "-o", file),
+        (WRITER.fork_id, "00", "--version", 1, "-o", file),
+        (WRITER.fork_id, "--version", 0, "-o", file),
+        (WRITER.fork_id, "no hex", "-o", file),
+        (WRITER.fork_id, "--version", 1),
+        ("no fork", "--version", 1, "-o", file),
+    ):
+        assert evidence(*words).exit_code == 2, words
