@@ -8,16 +8,18 @@ import pytest
 
 from ledger import merkle
 from ledger.errors import Conflict, Fenced, NotFound
-from ledger.store import Head, NewEntry, Store, sqlite
+from ledger.store import Head, NewEntry, Store, postgres, sqlite
 from tests.ledger.written import Writer, drawn
 
 FORK, OTHER = Writer(1).fork_id, Writer(2).fork_id
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Opens one and the same database, as another process would."""
-    assert request.param == "sqlite"
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+        return lambda: postgres.open_store(url)
     return lambda: sqlite.open_store(tmp_path / "ledger.db")
 
 
