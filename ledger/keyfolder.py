@@ -31,12 +31,12 @@ class OperatorKeys:
 def open_keys(folder: Path) -> OperatorKeys:
     """Read the three keys. Raises NotFound, Malformed, or Refused when others may read them."""
     try:
-        service = ServiceKey(bytes.fromhex(_read(folder / SERVICE)))
+        service = ServiceKey(bytes.fromhex(read_secret(folder / SERVICE)))
     except ValueError:
         raise Malformed(f"{folder / SERVICE}: expected 64 hexadecimal digits") from None
     keys = OperatorKeys(
-        log=note.Ed25519Signer.from_skey(_read(folder / LOG)),
-        receipt=note.Ed25519Signer.from_skey(_read(folder / RECEIPT)),
+        log=note.Ed25519Signer.from_skey(read_secret(folder / LOG)),
+        receipt=note.Ed25519Signer.from_skey(read_secret(folder / RECEIPT)),
         service=service,
     )
     check_origin(keys.log.name)
@@ -48,12 +48,12 @@ def make_keys(folder: Path, origin: str, random: Callable[[int], bytes]) -> Oper
     check_origin(origin)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (folder / LOG).exists():
-        _write_once(folder / LOG, note.Ed25519Signer(origin, random(32)).skey(), random)
-    named = note.Ed25519Signer.from_skey(_read(folder / LOG)).name
+        write_secret_once(folder / LOG, note.Ed25519Signer(origin, random(32)).skey(), random)
+    named = note.Ed25519Signer.from_skey(read_secret(folder / LOG)).name
     if not (folder / RECEIPT).exists():
-        _write_once(folder / RECEIPT, note.Ed25519Signer(receipt.key_name(named), random(32)).skey(), random)
+        write_secret_once(folder / RECEIPT, note.Ed25519Signer(receipt.key_name(named), random(32)).skey(), random)
     if not (folder / SERVICE).exists():
-        _write_once(folder / SERVICE, random(32).hex(), random)
+        write_secret_once(folder / SERVICE, random(32).hex(), random)
     return open_keys(folder)
 
 
@@ -63,7 +63,8 @@ def expect_apart(keys: Path, data: Path) -> None:
         raise Refused(f"keys: expected a folder outside the data folder {data}, got {keys}")
 
 
-def _read(path: Path) -> str:
+def read_secret(path: Path) -> str:
+    """The text of a key file. Raises NotFound, Malformed, or Refused when others may read it."""
     try:
         mode = path.stat().st_mode
         text = path.read_text("ascii").strip()
@@ -76,7 +77,7 @@ def _read(path: Path) -> str:
     return text
 
 
-def _write_once(path: Path, text: str, random: Callable[[int], bytes]) -> None:
+def write_secret_once(path: Path, text: str, random: Callable[[int], bytes]) -> None:
     """Write a new file whole or not at all; when another process was first, its file stays."""
     draft = path.with_name(f".{path.name}.{random(8).hex()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
