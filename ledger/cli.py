@@ -31,10 +31,15 @@ app = typer.Typer(
 keys_app = typer.Typer(help="The operator's keys, and the API keys of apps.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
+witness_app = typer.Typer(help="A witness: cosigns the checkpoints of logs that only grow.", no_args_is_help=True)
+app.add_typer(witness_app, name="witness")
+
 Data = Annotated[Path | None, typer.Option(help="Folder of the ledger. [FORKLEDGER_DATA, else ./forkledger-data]")]
 Keys = Annotated[Path | None, typer.Option(help="Folder of the operator's keys, outside the data folder. "
                                                 "[FORKLEDGER_KEYS, else ./forkledger-keys]")]  # fmt: skip
 Origin = Annotated[str, typer.Option(help="The log's name, when its keys are made.")]
+WitnessData = Annotated[Path, typer.Option(help="Folder of what the witness must never forget: leave it out of backups.")]
+WitnessKeys = Annotated[Path, typer.Option(help="Folder of the witness's keys, outside the data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
@@ -224,6 +229,61 @@ def keys_remove_app(
 
     with _refusals():
         command.remove_app(*_places(data, keys), app_id)
+
+
+@witness_app.command("serve")
+def witness_serve(
+    data: WitnessData = Path("forkledger-witness"),
+    keys: WitnessKeys = Path("forkledger-witness-keys"),
+    name: Annotated[str, typer.Option(help="The witness's name, when its keys are made.")] = "",
+    log: Annotated[
+        list[str] | None, typer.Option(metavar="VKEY", help="The public key of a log to cosign for; may be repeated.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8001,
+) -> None:
+    """Serve a witness over HTTP, as c2sp.org/tlog-witness has it."""
+    from ledger.commands import witness as command
+
+    with _refusals():
+        command.serve(data, keys, name, log or [], host, port)
+
+
+@witness_app.command("keys")
+def witness_keys(
+    data: WitnessData = Path("forkledger-witness"),
+    keys: WitnessKeys = Path("forkledger-witness-keys"),
+    name: Annotated[str, typer.Option(help="The witness's name, when its keys are made.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Print the public keys to pin; makes the keys when there are none."""
+    from ledger.commands import witness as command
+
+    with _refusals():
+        command.show_keys(data, keys, name, as_json)
+
+
+@witness_app.command("add-log")
+def witness_add_log(
+    vkey: Annotated[str, typer.Argument(help="The log's public key, as its operator gave it.")],
+    data: WitnessData = Path("forkledger-witness"),
+    keys: WitnessKeys = Path("forkledger-witness-keys"),
+) -> None:
+    """Cosign for a log from now on, also by a server that runs already."""
+    from ledger.commands import witness as command
+
+    with _refusals():
+        command.add_log(data, keys, vkey)
+
+
+@witness_app.command("alarms")
+def witness_alarms(data: WitnessData = Path("forkledger-witness"), as_json: AsJson = False) -> None:
+    """Print the evidence against logs. Ends with 1 when there is a split view among it."""
+    from ledger.commands import witness as command
+
+    with _refusals():
+        clean = command.show_alarms(data, as_json)
+    raise typer.Exit(0 if clean else 1)
 
 
 def main() -> None:
