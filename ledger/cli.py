@@ -38,7 +38,9 @@ Data = Annotated[Path | None, typer.Option(help="Folder of the ledger. [FORKLEDG
 Keys = Annotated[Path | None, typer.Option(help="Folder of the operator's keys, outside the data folder. "
                                                 "[FORKLEDGER_KEYS, else ./forkledger-keys]")]  # fmt: skip
 Origin = Annotated[str, typer.Option(help="The log's name, when its keys are made.")]
-WitnessData = Annotated[Path, typer.Option(help="Folder of what the witness must never forget: leave it out of backups.")]
+WitnessData = Annotated[
+    Path, typer.Option(help="Folder of what the witness must never forget: leave it out of backups.")
+]
 WitnessKeys = Annotated[Path, typer.Option(help="Folder of the witness's keys, outside the data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
