@@ -114,7 +114,13 @@ def audit(
 @app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="Evidence of one entry, as `forkledger evidence` writes it.")],
-    log_key: Annotated[str, typer.Option("--log-key", metavar="VKEY", help="The log's public key.")],
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="POLICY", help="A tlog-policy: the logs to believe, and which witnesses."),
+    ] = None,
+    log_key: Annotated[
+        str, typer.Option("--log-key", metavar="VKEY", help="Instead of a policy: one log, and no witness.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Check evidence offline, step by step: that an entry is in the log at its place, signed by who had the right.
@@ -125,12 +131,14 @@ def verify(
     from ledger.commands import verify as command
     from ledger.errors import LedgerError
 
+    if (policy is None) == (not log_key):
+        raise typer.BadParameter("expected one of the two", param_hint="--policy or --log-key")
     with _refusals():
         try:
-            accepts = command.accept_log(log_key)
+            believed = command.policy_of_log(log_key) if policy is None else command.read_policy(policy)
         except LedgerError as error:
-            raise typer.BadParameter(str(error), param_hint="--log-key") from None
-        holds = command.verify(file, accepts, as_json)
+            raise typer.BadParameter(str(error), param_hint="--policy" if policy else "--log-key") from None
+        holds = command.verify(file, believed, as_json)
     raise typer.Exit(0 if holds else 1)
 
 
@@ -148,11 +156,14 @@ def evidence(
             metavar="FOLDER|URL", help="The ledger's folder or its service. [FORKLEDGER_DATA, else ./forkledger-data]"
         ),
     ] = "",
+    as_tlog_proof: Annotated[
+        bool, typer.Option("--tlog-proof", help="Write a C2SP .tlog-proof of the entry instead, without who signed it.")
+    ] = False,
 ) -> None:
     """Write the evidence of one entry to a file, for others to check with `forkledger verify`."""
     from ledger.commands import evidence as command
     from ledger.errors import Malformed
-    from ledger.evidence import encode_evidence
+    from ledger.evidence import encode_evidence, tlog_proof
     from ledger.keys import check_fork_id
 
     try:
@@ -170,7 +181,7 @@ def evidence(
             found = command.of_service(data, fork_id, entry)
         else:
             found = command.of_folder(_places(Path(data) if data else None, None)[0], fork_id, entry)
-        output.write_bytes(encode_evidence(found))
+        output.write_bytes(tlog_proof(found).encode() if as_tlog_proof else encode_evidence(found))
     typer.echo(f"{output}: evidence of leaf {found.entry.leaf_index}")
 
 

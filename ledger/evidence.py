@@ -9,10 +9,9 @@ Payloads are no part of it. They are private to the fork; whoever has one compar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from google.protobuf.message import DecodeError
 
@@ -31,6 +30,7 @@ from ledger.errors import BadEvidence, BadProof, LedgerError, Malformed, Refused
 from ledger.merkle import HASH_SIZE, check_inclusion, leaf_hash
 from ledger.record import Body, decode_body
 from ledger.rights import check_fork_created, check_signer, rights_from
+from ledger.tlogproof import OpenCheckpoint, TlogProof
 from ledger.wire.v1 import evidence_pb2 as wire
 
 STEPS = {
@@ -48,9 +48,6 @@ SHOWS = "evidence shows that this entry is in the log at this place; it does not
 LONGEST_EVIDENCE = 1 << 20  # bytes: two entries, two paths, and a checkpoint with as many signatures as a note can have
 
 _FORMAT = "forkledger/evidence/v1"
-
-CheckCheckpoint: TypeAlias = Callable[[bytes], Checkpoint]
-"""Reads a signed checkpoint, if the log and as many witnesses signed it as a policy asks; else raises LedgerError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +113,17 @@ def decode_evidence(data: bytes) -> Evidence:
     return evidence
 
 
-def check_evidence(data: bytes, check_checkpoint: CheckCheckpoint) -> Shown:
+def tlog_proof(evidence: Evidence) -> TlogProof:
+    """The part of it that the standard's tools read: that the entry is in the log, without who signed it."""
+    return TlogProof(evidence.entry.leaf_index, evidence.entry.path, evidence.checkpoint)
+
+
+def check_evidence(data: bytes, open_checkpoint: OpenCheckpoint) -> Shown:
     """Check evidence without the log, in the numbered STEPS. Raises BadEvidence, which names the first that fails."""
     with _step(1, "file"):
         evidence = decode_evidence(data)
     with _step(2, "checkpoint"):
-        checkpoint = check_checkpoint(evidence.checkpoint)
+        checkpoint = open_checkpoint(evidence.checkpoint)
     at = f"leaf {evidence.entry.leaf_index}"
     with _step(3, at):
         _check_place(evidence.entry, checkpoint)

@@ -1,15 +1,15 @@
-"""Evidence of one entry, as a file. No API key is asked for: entries and proofs are the public log's."""
+"""Evidence of one entry, whole or as a tlog-proof. No API key is asked for: entries and proofs are the public log's."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 
 from ledger.api.service import Served, Service
 from ledger.errors import Malformed, NotFound, Refused
-from ledger.evidence import encode_evidence
+from ledger.evidence import Evidence, encode_evidence, tlog_proof
 from ledger.keys import check_fork_id
 from ledger.publish import publish
 
@@ -22,6 +22,13 @@ Leaf = Annotated[int, Query(ge=0, lt=2**63)]
 def of_leaf(service: Served, leaf: Leaf) -> Response:
     """Evidence of the entry at a leaf: a protobuf `Evidence`, for `forkledger verify`."""
     return _evidence(service, leaf)
+
+
+@router.get("/v1/log/tlog-proof", response_class=PlainTextResponse)
+def tlog_proof_of_leaf(service: Served, leaf: Leaf) -> PlainTextResponse:
+    """A C2SP tlog-proof of the entry at a leaf: that it is in the log, without the entry and without who signed it."""
+    proof = tlog_proof(_evidence_of(service, leaf)).encode()
+    return PlainTextResponse(proof, headers={"cache-control": "no-cache"})
 
 
 @router.get("/v1/forks/{fork_id}/evidence", response_class=Response)
@@ -51,7 +58,11 @@ def _record_id(text: str) -> bytes:
 
 
 def _evidence(service: Service, leaf: int) -> Response:
-    publish(service.ledger)  # so that an entry just acknowledged is covered
-    data = encode_evidence(service.ledger.evidence(leaf))
+    data = encode_evidence(_evidence_of(service, leaf))
     # The newest checkpoint is another one every second.
     return Response(data, media_type="application/octet-stream", headers={"cache-control": "no-cache"})
+
+
+def _evidence_of(service: Service, leaf: int) -> Evidence:
+    publish(service.ledger)  # so that an entry just acknowledged is covered
+    return service.ledger.evidence(leaf)

@@ -3,40 +3,61 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
-from ledger.checkpoint import open_checkpoint
-from ledger.cosign import verifier_from_vkey
+from ledger import note
+from ledger import policy as policies
+from ledger.cosign import cosigned_at, verifier_from_vkey
 from ledger.entry import SERVICE
 from ledger.errors import BadEvidence
-from ledger.evidence import LONGEST_EVIDENCE, SHOWS, STEPS, CheckCheckpoint, Shown, check_evidence
+from ledger.evidence import LONGEST_EVIDENCE, SHOWS, STEPS, Shown, check_evidence, decode_evidence
+from ledger.policy import Policy
 
 OK, FAILED, NOT_REACHED = "ok", "failed", "not reached"
 
 
-def accept_log(vkey: str) -> CheckCheckpoint:
-    """A policy of one log and no witness."""
-    verifier = verifier_from_vkey(vkey)
-    return lambda signed: open_checkpoint(signed, verifier.name, [verifier])
+def policy_of_log(vkey: str) -> Policy:
+    """A policy of one log and no witness. Raises Malformed."""
+    return Policy((policies.Log(verifier_from_vkey(vkey)),), (), (), policies.NO_QUORUM)
 
 
-def verify(path: Path, check_checkpoint: CheckCheckpoint, as_json: bool) -> bool:
+def read_policy(path: Path) -> Policy:
+    """Raises Malformed, and OSError where there is no file."""
+    return policies.parse(path.read_bytes())
+
+
+def verify(path: Path, policy: Policy, as_json: bool) -> bool:
     """Check, and print every step. Returns whether all of them hold."""
     with path.open("rb") as file:
         data = file.read(LONGEST_EVIDENCE + 1)  # one more is already too long
     shown, fault = None, None
+    cosigned: dict[str, int] = {}
     try:
-        shown = check_evidence(data, check_checkpoint)
+        shown = check_evidence(data, policy.check)
+        cosigned = _cosigned(decode_evidence(data).checkpoint, policy)
     except BadEvidence as error:
         fault = error
     outcomes = {number: _outcome(number, fault) for number in STEPS}
     if as_json:
-        typer.echo(json.dumps(_as_json(outcomes, shown, fault), indent=2))
+        typer.echo(json.dumps(_as_json(outcomes, shown, cosigned, fault), indent=2))
     else:
-        _print(outcomes, shown, fault)
+        _print(outcomes, shown, cosigned, fault)
     return fault is None
+
+
+def _cosigned(checkpoint: bytes, policy: Policy) -> dict[str, int]:
+    """The policy's names of the witnesses that cosigned, and when they did by their own clocks."""
+    opened = note.open_note(checkpoint, policy.verifiers)
+    names = policy.cosigned_by(opened)
+    signatures = {(each.name, each.key_id): each.signature for each in opened.signatures}
+    return {
+        each.name: cosigned_at(signatures[each.verifier.name, each.verifier.key_id])
+        for each in policy.witnesses
+        if each.name in names
+    }
 
 
 def _outcome(step: int, fault: BadEvidence | None) -> str:
@@ -45,7 +66,7 @@ def _outcome(step: int, fault: BadEvidence | None) -> str:
     return FAILED if step == fault.step else NOT_REACHED
 
 
-def _print(outcomes: dict[int, str], shown: Shown | None, fault: BadEvidence | None) -> None:
+def _print(outcomes: dict[int, str], shown: Shown | None, cosigned: dict[str, int], fault: BadEvidence | None) -> None:
     for number, outcome in outcomes.items():
         typer.echo(f"{number}. {outcome:11} {STEPS[number]}")
     if shown is not None:
@@ -53,16 +74,19 @@ def _print(outcomes: dict[int, str], shown: Shown | None, fault: BadEvidence | N
         of_record = f", record {record.record_id.hex()}, interaction {record.interaction_number}" if record else ""
         typer.echo(
             f"{entry.origin} of {shown.checkpoint.size} entries, root {shown.checkpoint.root.hex()}\n"
+            f"cosigned by {_named(cosigned)}\n"
             f"leaf {shown.leaf_index}: fork {entry.fork_id} version {entry.version}, {entry.topic}{of_record}\n"
             f"signed by key {shown.created.owner_key.key_id.hex()}, custody {_custody(shown)}, "
             f"by the right that version {entry.authority} gave\n"
             f"evidence: everything holds\n{SHOWS}"
         )
     if fault is not None:
-        typer.echo(f"evidence: does not hold\n{fault}")
+        typer.echo(f"evidence: does not hold\n{_printable(str(fault))}")
 
 
-def _as_json(outcomes: dict[int, str], shown: Shown | None, fault: BadEvidence | None) -> dict[str, object]:
+def _as_json(
+    outcomes: dict[int, str], shown: Shown | None, cosigned: dict[str, int], fault: BadEvidence | None
+) -> dict[str, object]:
     report: dict[str, object] = {
         "holds": fault is None,
         "steps": [{"step": number, "outcome": outcome, "says": STEPS[number]} for number, outcome in outcomes.items()],
@@ -75,6 +99,7 @@ def _as_json(outcomes: dict[int, str], shown: Shown | None, fault: BadEvidence |
             "origin": entry.origin,
             "size": shown.checkpoint.size,
             "root": shown.checkpoint.root.hex(),
+            "cosigned": cosigned,
             "leaf_index": shown.leaf_index,
             "fork_id": entry.fork_id,
             "version": entry.version,
@@ -88,6 +113,22 @@ def _as_json(outcomes: dict[int, str], shown: Shown | None, fault: BadEvidence |
             "shows": SHOWS,
         }
     return report
+
+
+def _named(cosigned: dict[str, int]) -> str:
+    return ", ".join(f"{_printable(name)} at {_time(when)}" for name, when in cosigned.items()) or "no witness"
+
+
+def _printable(text: str) -> str:
+    """A policy's names may be bytes that are no UTF-8, which no terminal takes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _time(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (OverflowError, ValueError, OSError):  # a witness may say what no calendar has
+        return f"second {seconds}"
 
 
 def _custody(shown: Shown) -> str:

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import checkpoint as checkpoints
+from ledger import cosign, merkle, note, policy, record
 from ledger import entry as entries
 from ledger import evidence as bundle
-from ledger import merkle, note, record
 from ledger.checkpoint import Checkpoint
 from ledger.entry import FORK_CREATED, NO_ENTRY, USER_TRAINING_RECORD, Entry
 from ledger.errors import BadEvidence, BadProof, BadSignature, Malformed, NotFound, Refused
@@ -24,8 +24,9 @@ from ledger.evidence import LONGEST_EVIDENCE, STEPS, Evidence, LoggedEntry, Show
 from ledger.keys import SigningKey, signed_message
 from ledger.publish import publish
 from ledger.wire.v1 import evidence_pb2 as wire
-from tests.ledger.written import LOG_KEY, ORIGIN, Writer, fill, open_ledger
+from tests.ledger.written import LOG_KEY, ORIGIN, Writer, drawn, fill, open_ledger
 
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 OTHER_LOG = note.Ed25519Signer(ORIGIN, sha256(b"another log").digest())
 
 
@@ -168,8 +169,7 @@ def test_a_ledger_gives_evidence_for_every_entry_that_its_newest_checkpoint_cove
 
 
 def test_evidence_has_the_bytes_that_another_implementation_gives_it() -> None:
-    vectors = Path(__file__).resolve().parents[1] / "vectors"
-    log, expected = (json.loads((vectors / name).read_text("utf-8")) for name in ("log.json", "evidence.json"))
+    log, expected = (json.loads((VECTORS / name).read_text("utf-8")) for name in ("log.json", "evidence.json"))
     verifier = note.Ed25519Verifier.from_vkey(log["log_vkey"])
     made = Log([bytes.fromhex(entry) for entry in log["entries"]])
     for leaf, data in enumerate(expected["evidence"]):
@@ -179,6 +179,8 @@ def test_evidence_has_the_bytes_that_another_implementation_gives_it() -> None:
             bytes.fromhex(data), lambda signed: checkpoints.open_checkpoint(signed, log["origin"], [verifier])
         )
         assert (shown.checkpoint.root.hex(), shown.entry.version) == (log["root"], leaf + 1)
+        assert bundle.tlog_proof(evidence).encode().decode() == expected["tlog_proofs"][leaf]
+        check_evidence(bytes.fromhex(data), policy.parse(expected["policy"].encode()).check)
 
 
 # --- step 1: the file ---
@@ -232,12 +234,20 @@ def test_evidence_longer_than_a_reader_takes_is_not_made() -> None:
 # --- step 2: the checkpoint ---
 
 
-def test_a_checkpoint_that_the_policy_refuses_fails_step_2_with_the_policys_own_words() -> None:
-    def no_quorum(signed: bytes) -> Checkpoint:
-        raise BadSignature("policy: expected 2 of 3 witnesses, 1 came")
-
-    error = refused(two_forks().evidence(5, 1), no_quorum)
-    assert (error.step, str(error)) == (2, "step 2, checkpoint: policy: expected 2 of 3 witnesses, 1 came")
+def test_a_quorum_that_is_missed_fails_step_2_and_one_that_is_met_passes() -> None:
+    witnesses = [cosign.Ed25519Cosigner(f"w{n}.example", drawn(32, "witness", n), lambda: 1) for n in range(3)]
+    lines = [f"log {LOG_KEY.vkey}", *(f"witness w{n} {each.vkey}" for n, each in enumerate(witnesses))]
+    two_of_three = policy.parse("\n".join([*lines, "group any-two 2 w0 w1 w2", "quorum any-two"]).encode())
+    evidence = two_forks().evidence(5, 1)
+    for count in range(4):
+        text = note.parse(evidence.checkpoint).text
+        added = [note.Signature(each.name, each.key_id, each.sign(text)).encode() for each in witnesses[:count]]
+        cosigned = replace(evidence, checkpoint=evidence.checkpoint + b"".join(added))
+        if count >= 2:
+            assert check_evidence(bundle.encode_evidence(cosigned), two_of_three.check).leaf_index == 5
+        else:
+            error = refused(cosigned, two_of_three.check)
+            assert (error.step, "quorum 'any-two' (2 of w0, w1, w2)" in str(error)) == (2, True)
 
 
 @pytest.mark.parametrize("signed", [b"", b"not a note", b"\xff"])
@@ -471,6 +481,15 @@ def test_no_byte_can_be_changed_without_being_refused_or_meaning_the_same() -> N
                 continue
             assert meaning(shown) == expected
             assert start <= at < start + len(stranger), at
+
+
+def test_not_one_bit_of_cosigned_evidence_can_be_changed() -> None:
+    expected = json.loads((VECTORS / "evidence.json").read_text("utf-8"))
+    data, policy_check = bytes.fromhex(expected["evidence"][3]), policy.parse(expected["policy"].encode()).check
+    check_evidence(data, policy_check)
+    for at in range(len(data)):
+        for bit in range(8):
+            refused(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :], policy_check)
 
 
 @given(st.data())

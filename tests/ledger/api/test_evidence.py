@@ -6,8 +6,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from ledger import checkpoint as checkpoints
+from ledger import tlogproof
 from ledger.api.service import Service
 from ledger.checkpoint import Checkpoint
+from ledger.errors import BadProof
 from ledger.evidence import check_evidence
 from tests.ledger.written import LOG_KEY, ORIGIN, Writer, fill
 
@@ -23,6 +25,17 @@ def test_evidence_of_every_leaf_holds(anyone: TestClient, service: Service) -> N
         assert (response.status_code, response.headers["content-type"]) == (200, "application/octet-stream")
         assert response.headers["cache-control"] == "no-cache"
         assert check_evidence(response.content, accept).leaf_index == leaf
+
+
+def test_the_tlog_proof_of_every_leaf_holds_for_its_entry_and_no_other(anyone: TestClient, service: Service) -> None:
+    fill(service.ledger, records=2)
+    for leaf in range(service.ledger.size()):
+        response = anyone.get(f"/v1/log/tlog-proof?leaf={leaf}").raise_for_status()
+        assert response.headers["content-type"] == "text/plain; charset=utf-8"
+        proof = tlogproof.parse(response.content)
+        assert tlogproof.check(proof, service.ledger.entry_at(leaf).data, accept).size == 6
+        with pytest.raises(BadProof):
+            tlogproof.check(proof, service.ledger.entry_at((leaf + 1) % 6).data, accept)
 
 
 def test_an_entry_just_acknowledged_has_evidence(anyone: TestClient, service: Service) -> None:
@@ -52,6 +65,8 @@ def test_a_record_is_named_by_its_id_too(anyone: TestClient, service: Service) -
         ("/v1/log/evidence?leaf=9223372036854775808", 400),
         ("/v1/log/evidence?leaf=x", 400),
         ("/v1/log/evidence?leaf=2", 404),
+        ("/v1/log/tlog-proof?leaf=-1", 400),
+        ("/v1/log/tlog-proof?leaf=2", 404),
         ("/v1/forks/FORK/evidence", 422),
         ("/v1/forks/FORK/evidence?version=1&record=00", 422),
         ("/v1/forks/FORK/evidence?version=0", 400),

@@ -11,9 +11,11 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner, Result
 
+from ledger import tlogproof
 from ledger.api.app import create_app
 from ledger.api.service import Service
 from ledger.cli import app
+from ledger.commands.verify import policy_of_log
 from ledger.evidence import LONGEST_EVIDENCE
 from ledger.keystore import KeyStore
 from ledger.ledger import Ledger
@@ -112,6 +114,19 @@ def test_a_service_gives_the_same_evidence_as_its_folder(service: str, ledger: L
             assert done.exit_code == 0, done.output
             assert (tmp_path / f"{number}").read_bytes() == (tmp_path / "0").read_bytes()
     assert verified(tmp_path / "0").exit_code == 0
+
+
+def test_the_standards_proof_of_the_same_entry_is_written_where_asked(
+    service: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    for source in (service, tmp_path / "data"):
+        done = evidence(
+            WRITER.fork_id, "--version", 3, "--tlog-proof", "--data", source, "-o", tmp_path / "3.tlog-proof"
+        )
+        assert done.exit_code == 0, done.output
+        proof = tlogproof.parse((tmp_path / "3.tlog-proof").read_bytes())
+        tree = tlogproof.check(proof, ledger.entry_at(2).data, policy_of_log(LOG_KEY.vkey).check)
+        assert (proof.index, tree.size) == (2, 4)
 
 
 def test_what_is_not_there_ends_with_3_and_writes_nothing(service: str, tmp_path: Path) -> None:

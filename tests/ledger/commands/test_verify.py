@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from ledger import note
 from ledger.cli import app
 from ledger.evidence import LONGEST_EVIDENCE, SHOWS, STEPS
 from tests.ledger.written import LOG_KEY
@@ -29,6 +30,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """One log and one witness, which must have cosigned."""
+    path = tmp_path / "policy"
+    path.write_text(EVIDENCE["policy"])
+    return path
+
+
 def verify(file: Path, *options: object) -> Result:
     return CliRunner().invoke(app, ["verify", str(file), *map(str, options)])
 
@@ -44,6 +53,7 @@ def test_evidence_that_holds_ends_with_0_and_every_step_ok(file: Path) -> None:
     record = RECORDS["records"][2]
     assert done.stdout.splitlines()[8:] == [
         f"vectors.example/log of 4 entries, root {LOG['root']}",
+        "cosigned by no witness",
         f"leaf 3: fork {RECORDS['fork_id']} version 4, user-training-record/v1, "
         f"record {record['record_id']}, interaction 3",
         f"signed by key {CREATED['owner_key_id']}, custody self, by the right that version 1 gave",
@@ -99,9 +109,75 @@ def test_the_report_is_json_for_machines(file: Path) -> None:
     assert "leaf_index" not in report  # nothing that was not shown is told
 
 
-def test_a_log_key_that_is_missing_or_none_is_wrong_usage(file: Path) -> None:
+def test_a_policy_whose_quorum_cosigned_is_met_and_its_witnesses_are_named(file: Path, policy: Path) -> None:
+    done = verify(file, "--policy", policy)
+    assert (done.exit_code, outcomes(done)) == (0, ["ok"] * 8)
+    assert done.stdout.splitlines()[9] == "cosigned by w1 at 2026-09-21T14:13:21+00:00"
+    assert json.loads(verify(file, "--policy", policy, "--json").stdout)["cosigned"] == {"w1": EVIDENCE["witnessed_at"]}
+
+
+def policy_lines(first: str, *further: str) -> str:
+    return "\n".join([first, f"witness w1 {EVIDENCE['witness_vkey']}", *further])
+
+
+W2 = note.encode_vkey("witness.example/w2", 4, bytes(range(32)))
+
+
+def test_a_missed_quorum_fails_step_2_and_is_named(file: Path, policy: Path) -> None:
+    policy.write_text(
+        policy_lines(f"log {LOG['log_vkey']}", f"witness w2 {W2}", "group both all w1 w2", "quorum both\n")
+    )
+    done = verify(file, "--policy", policy)
+    assert (done.exit_code, outcomes(done)[:3]) == (1, ["ok", "failed", "not reached"])
+    assert done.stdout.splitlines()[-1] == (
+        "step 2, checkpoint: checkpoint of size 4: "
+        "expected cosignatures for quorum 'both' (2 of w1, w2), those of w1 came"
+    )
+
+
+def test_a_policy_of_another_log_or_of_another_key_of_the_witness_fails_step_2(file: Path, policy: Path) -> None:
+    for text in (
+        policy_lines(f"log {LOG_KEY.vkey}", "quorum none\n"),
+        f"log {LOG['log_vkey']}\nwitness w1 {W2}\nquorum w1",
+    ):
+        policy.write_text(text)
+        done = verify(file, "--policy", policy)
+        assert (done.exit_code, outcomes(done)[1]) == (1, "failed")
+
+
+def test_a_cosignature_that_does_not_hold_fails_step_2(file: Path, policy: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[data.index(b"witness.example/w1 ") + 60] ^= 1
+    file.write_bytes(data)
+    assert outcomes(verify(file, "--policy", policy))[1] == "failed"
+    assert verify(file, *LOG_KEY_OPTION).exit_code == 0  # of a witness that nobody named, nothing is claimed
+
+
+def test_a_witness_whose_name_is_no_text_is_printed_all_the_same(file: Path, policy: Path) -> None:
+    for quorum, line in ((b"none", 9), (b"\xff", 9), (b"other", -1)):
+        other = b"witness other " + W2.encode()
+        policy.write_bytes(
+            EVIDENCE["policy"].encode().replace(b" w1 ", b" \xff ").replace(b"quorum w1", other + b"\nquorum " + quorum)
+        )
+        done = verify(file, "--policy", policy)
+        assert "\\udcff" in done.stdout.splitlines()[line], done.output
+
+
+def test_neither_or_both_of_policy_and_log_key_is_wrong_usage(file: Path, policy: Path) -> None:
     assert verify(file).exit_code == 2
+    assert verify(file, *LOG_KEY_OPTION, "--policy", policy).exit_code == 2
+
+
+def test_a_policy_or_a_log_key_that_is_none_is_wrong_usage(file: Path, policy: Path) -> None:
+    policy.write_text("log and so on")
+    done = verify(file, "--policy", policy)
+    assert (done.exit_code, "policy line 1" in done.stderr) == (2, True)
     assert verify(file, "--log-key", "no key").exit_code == 2
+    assert verify(file, "--log-key", EVIDENCE["witness_vkey"]).exit_code == 2
+
+
+def test_a_policy_that_cannot_be_read_ends_with_3(file: Path, tmp_path: Path) -> None:
+    assert verify(file, "--policy", tmp_path / "not there").exit_code == 3
 
 
 def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path) -> None:
