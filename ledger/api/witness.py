@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -50,10 +50,11 @@ def create_app(witness: Witness) -> FastAPI:
     app.add_middleware(Unexpected)  # the outermost
 
     @app.exception_handler(LedgerError)
-    async def _refused(_: Request, error: LedgerError) -> PlainTextResponse:
+    async def _refused(_: Request, error: LedgerError) -> Response:
         if isinstance(error, SplitView | StaleSize):
             # Both name the size that was cosigned last: a log that sent this very size learns that its root is another.
-            return PlainTextResponse(encode_size(error.size), 409, media_type="text/x.tlog.size")
+            # The type is to be exactly this; as a media type, starlette would give it a charset.
+            return Response(encode_size(error.size), 409, {"content-type": "text/x.tlog.size"})
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         return PlainTextResponse(f"{error}\n", status)
 
