@@ -160,8 +160,6 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
         at = start + int.from_bytes(data[at:start], "big")
         if start > len(data) or at > len(data):
             raise Malformed(f"entry bundle: expected entry {len(entries)} to end within it, it is cut off")
-        if len(entries) == width:
-            raise Malformed(f"entry bundle: expected {width} entries, more came")
         entries.append(data[start:at])
     if len(entries) != width:
         raise Malformed(f"entry bundle: expected {width} entries, {len(entries)} came")

@@ -101,6 +101,8 @@ TITLE = "c2sp.org/tlog-proof@v1\n"
         "",
         TITLE,
         f"{TITLE}index 0\n",
+        f"{TITLE}index 0",
+        f"{TITLE}index 0\n{H1_64}",
         f"{TITLE}index 0\ncheckpoint\n",
         f"\n{TITLE}index 0\n\ncheckpoint\n",
         "c2sp.org/tlog-proof@v2\nindex 0\n\ncheckpoint\n",
