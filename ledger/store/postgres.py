@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from ledger import merkle, record
-from ledger.errors import Fenced, Malformed, NotFound
+from ledger import merkle
+from ledger.errors import Fenced, LedgerError, Malformed, NotFound
 from ledger.store import Head, NewEntry, StoredEntry
 from ledger.store.postgres_growth import Growth
 from ledger.store.postgres_recorder import (
@@ -40,19 +41,11 @@ from ledger.store.postgres_recorder import (
     name_of,
     read_hashes,
 )
-from ledger.store.postgres_schema import SCHEMA, STEPS
+from ledger.store.postgres_schema import KINDS, SCHEMA, STEPS
 from ledger.store.postgres_snapshot import PostgresSnapshot
 
 _MOST_FIRST_ENTRIES = 10_000  # kept in memory, of some 300 bytes each
 _SCHEMA_LOCK = 0x666F726B  # any number: two that make a ledger of one database at once wait for each other
-
-KINDS: dict[int, str] = {
-    record.INPUT: "input",
-    record.OUTPUT: "output",
-    record.UPDATE: "update",
-    record.PARTICULARS: "particulars",
-}
-_KIND_COLUMNS = ", ".join(f'"{name}"' for name in KINDS.values())
 
 _ENTRY = "e.notification_id, e.originator_id::text, e.originator_version, e.topic, e.state, e.record_id, e.accepted_at"
 _PUT_HEADS = (
@@ -68,8 +61,11 @@ _Cursor = psycopg.Cursor[Any]
 class PostgresWrite:
     """A `ledger.store.Write`. What was added is sent when the transaction reads or ends."""
 
-    def __init__(self, connection: Connection, size: int, root: bytes, known: merkle.Frontier | None) -> None:
+    def __init__(
+        self, connection: Connection, name: str, size: int, root: bytes, known: merkle.Frontier | None
+    ) -> None:
         self._connection = connection
+        self._name = name
         self._cursor = connection.cursor(row_factory=tuple_row)
         self._size, self._root = size, root
         # A log of one size and root has one frontier.
@@ -78,22 +74,34 @@ class PostgresWrite:
         self._entries: list[EntryRow] = []
         self._payloads: list[tuple[int | bytes | None, ...]] = []
         self._heads: dict[str, Head] = {}
+        self._failure: LedgerError | None = None  # of a statement: with it the transaction has come to nothing
+
+    @contextmanager
+    def _asked(self) -> Iterator[_Cursor]:
+        try:
+            with ledger_errors("append", self._name):
+                self._send()
+                yield self._cursor
+        except LedgerError as error:
+            if self._connection.info.transaction_status != TransactionStatus.INTRANS:
+                self._failure = error
+            raise
 
     def heads(self, fork_ids: Collection[str]) -> dict[str, Head]:
-        self._send()
-        return _heads(self._cursor, fork_ids)
+        with self._asked() as cursor:
+            return _heads(cursor, fork_ids)
 
     def records(self, keys: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], StoredEntry]:
-        self._send()
-        return _records(self._cursor, keys)
+        with self._asked() as cursor:
+            return _records(cursor, keys)
 
     def entries(self, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], StoredEntry]:
-        self._send()
-        return _places(self._cursor, places)
+        with self._asked() as cursor:
+            return _places(cursor, places)
 
     def hashes(self, indices: Sequence[int]) -> list[bytes]:
-        self._send()
-        return read_hashes(self._cursor, indices)
+        with self._asked() as cursor:
+            return read_hashes(cursor, indices)
 
     def add(self, new: Sequence[NewEntry]) -> int:
         if self.frontier is None:
@@ -113,6 +121,8 @@ class PostgresWrite:
 
     def commit(self) -> int:
         """Send what is left, and commit. Returns the log's new size."""
+        if self._failure is not None:
+            raise self._failure
         if self.frontier is None or self.frontier.size == self._size:
             self._connection.rollback()  # nothing was added
             return self._size
@@ -186,7 +196,7 @@ class PostgresStore:
                     raise Fenced(f"append: another process writes to this log now (epoch {newest}, ours is {epoch})")
                 # Taken out while in use: it grows with what this transaction adds, which may yet come to nothing.
                 frontier, self._frontier = self._frontier, None
-                write = PostgresWrite(connection, size, root, frontier)
+                write = PostgresWrite(connection, self.name, size, root, frontier)
                 yield write
                 size = write.commit()
             self._frontier = write.frontier
@@ -259,7 +269,7 @@ class PostgresStore:
 
     def payloads_of(self, first: int, last: int, kind: int | None = None) -> dict[int, dict[int, bytes]]:
         kinds = list(KINDS) if kind is None else [kind] if kind in KINDS else []
-        columns = "".join(f', "{KINDS[each]}"' for each in kinds)
+        columns = "".join(f", {KINDS[each]}" for each in kinds)
         with self._query() as cursor:
             select = f"SELECT leaf_index{columns} FROM public.payloads WHERE leaf_index BETWEEN %s AND %s"
             cursor.execute(select.encode(), [first, last], binary=True)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ledger import record
+
 SCHEMA = 1
+
+KINDS: dict[int, str] = {
+    record.INPUT: "input",
+    record.OUTPUT: "output",
+    record.UPDATE: "update",
+    record.PARTICULARS: "particulars",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +68,7 @@ TABLES = (
     HEAD,
     Table(
         "payloads",
-        (
-            ("leaf_index", "bigint NOT NULL"),
-            ("input", "bytea"),
-            ("output", "bytea"),
-            ("update", "bytea"),
-            ("particulars", "bytea"),
-        ),
+        (("leaf_index", "bigint NOT NULL"), *((name, "bytea") for name in KINDS.values())),
         ("PRIMARY KEY (leaf_index)",),
     ),
     Table(
@@ -87,10 +90,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     (
         *(table.create() for table in TABLES),
         FIRST_HEAD,
-        *(
-            f"ALTER TABLE public.payloads ALTER COLUMN {name} SET STORAGE EXTERNAL"
-            for name in ("input", "output", "update", "particulars")
-        ),
+        *(f"ALTER TABLE public.payloads ALTER COLUMN {name} SET STORAGE EXTERNAL" for name in KINDS.values()),
     ),
 )
 

@@ -11,7 +11,7 @@ import psycopg
 from ledger import merkle
 from ledger.errors import Malformed
 from ledger.store import Row
-from ledger.store.postgres_schema import CATALOGUE, own_catalogue
+from ledger.store.postgres_schema import CATALOGUE, KINDS, own_catalogue
 
 _AT_ONCE = 1000  # rows a round trip; an entry has half a kilobyte
 _PAYLOADS_AT_ONCE = 20  # a payload may have a megabyte
@@ -97,11 +97,10 @@ class PostgresSnapshot:
 
     def payloads(self) -> Iterator[tuple[int, int, bytes | None]]:
         """All payloads by leaf index and kind."""
-        select = (
-            'SELECT leaf_index, "input", "output", "update", "particulars" FROM public.payloads ORDER BY leaf_index'
-        )
-        for leaf_index, *columns in self._rows(select, "int8 bytea bytea bytea bytea", _PAYLOADS_AT_ONCE):
-            for kind, payload in enumerate(columns, 1):
+        columns = ", ".join(KINDS.values())
+        select = f"SELECT leaf_index, {columns} FROM public.payloads ORDER BY leaf_index"
+        for leaf_index, *payloads in self._rows(select, "int8 bytea bytea bytea bytea", _PAYLOADS_AT_ONCE):
+            for kind, payload in zip(KINDS, payloads, strict=True):
                 if payload is not None:
                     yield leaf_index, kind, payload
 
