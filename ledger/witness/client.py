@@ -21,6 +21,7 @@ from ledger import note
 from ledger.checkpoint import Checkpoint
 from ledger.cosign import Clock, cosigned_at
 from ledger.errors import BadSignature, LedgerError, Malformed, Refused
+from ledger.policy import Policy
 from ledger.witness.request import AddCheckpoint, parse_size
 
 LONGEST_ANSWER = 64 << 10  # bytes: a witness with a hundred keys stays below it
@@ -48,6 +49,15 @@ class Witness:
     name: str
     url: str  # the submission prefix
     verifiers: tuple[note.Verifier, ...]
+
+
+def witnesses_of(policy: Policy) -> list[Witness]:
+    """The witnesses of a policy that have a URL. Keys at one URL are one witness, under the first's name."""
+    keys: dict[str, list[tuple[str, note.Verifier]]] = {}
+    for each in policy.witnesses:
+        if each.url is not None:
+            keys.setdefault(each.url.rstrip("/"), []).append((each.name, each.verifier))
+    return [Witness(named[0][0], url, tuple(verifier for _, verifier in named)) for url, named in keys.items()]
 
 
 @dataclass(frozen=True, slots=True)
