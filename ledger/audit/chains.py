@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ledger.audit import lean
-from ledger.audit.report import Faults
+from ledger.audit.report import MOST_FAULTS, Faults
 from ledger.audit.signatures import Claim, Signatures
 from ledger.entry import (
     FORK_CREATED,
@@ -66,6 +66,7 @@ class Chains:
         self.origin = origin
         self.forks: dict[bytes, Fork] = {}  # by the bytes of the fork's id
         self.records = 0
+        self.placed: dict[int, Place] = {}  # by leaf: where entries belong whose bytes are not to be believed
         self._faults = faults
         self._signatures = signatures
         self._pattern = lean.pattern(origin) if origin is not None and _is_origin(origin) else None
@@ -144,6 +145,8 @@ class Chains:
             at = Place(leaf, entry.fork_id, entry.version)
             if row is None and not believed:
                 at = self._place_of_damaged(at, entry)
+                if len(self.placed) < MOST_FAULTS:
+                    self.placed[leaf] = at
         if self.origin is None:
             self.origin = entry.origin
         self._compare(at, "origin", self.origin, entry.origin)

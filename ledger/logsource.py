@@ -1,0 +1,241 @@
+"""Where a log is read from: by its URL or a folder of its files (tlog-tiles), or in its database.
+
+A public log is `checkpoint`, `tile/…` and `tile/entries/…` below one place. Nothing that comes from there is believed;
+only lengths are bounded here. `read` gives the bytes of one path, raises NotFound where there is none, and Unavailable
+where nobody can say.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from ledger import tiles
+from ledger.errors import LedgerError, Malformed, NotFound, Unavailable
+from ledger.merkle import HASH_SIZE
+from ledger.note import Ed25519Verifier
+from ledger.store import Store
+from ledger.store.sqlite import open_read_only
+from ledger.tiles import FULL, Tile
+
+CHECKPOINT, KEYS = "checkpoint", "v1/log/keys"
+LONGEST_NOTE = 1 << 20  # bytes; a hundred ML-DSA cosignatures are a third of it
+LONGEST_BUNDLE = FULL * (2 + tiles.MAX_ENTRY_BYTES)
+AHEAD = 16  # files asked for before they are needed, of a log that is far away
+
+_TRIES, _PAUSE = 4, 0.5  # seconds after the first try; doubled each time
+_SCHEMES = ("http://", "https://")
+_DATABASE_SCHEMES = ("postgresql://", "postgres://")
+_DATABASE_FILE = "ledger.db"
+
+
+class PublicLog(Protocol):
+    """The files of a log. `ahead` is how many of them to ask for before they are needed: none where they are near."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ahead(self) -> int: ...
+
+    def read(self, path: str, longest: int) -> bytes:
+        """The bytes of a file. Raises NotFound; Malformed where it is longer; Unavailable."""
+
+    def close(self) -> None: ...
+
+
+class Folder:
+    """A log as a folder of files: what a service writes, or a copy of what it serves."""
+
+    ahead = 0
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.name = str(folder)
+
+    def read(self, path: str, longest: int) -> bytes:
+        try:
+            with (self._folder / path).open("rb") as file:
+                data = file.read(longest + 1)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise NotFound(f"{path}: missing") from None
+        except OSError as error:
+            raise Unavailable(f"{self.name}: {path} cannot be read ({error.strerror})") from None
+        return _bounded(path, data, longest)
+
+    def close(self) -> None:
+        pass
+
+
+class Website:
+    """A log by its URL. What fails for a moment is asked for again before it is given up as Unavailable."""
+
+    ahead = AHEAD
+
+    def __init__(self, url: str, client: httpx.Client | None = None, pause: float = _PAUSE) -> None:
+        self.name = url.rstrip("/")
+        self._client = client or httpx.Client(timeout=30)
+        self._pause = pause
+
+    def read(self, path: str, longest: int) -> bytes:
+        for turn in range(_TRIES):
+            try:
+                return self._ask(path, longest)
+            except Unavailable:
+                if turn == _TRIES - 1:
+                    raise
+            time.sleep(self._pause * 2**turn)
+        raise AssertionError("unreachable")
+
+    def _ask(self, path: str, longest: int) -> bytes:
+        try:
+            with self._client.stream("GET", f"{self.name}/{path}") as answer:
+                if answer.status_code in (404, 410):
+                    raise NotFound(f"{path}: missing ({answer.status_code})")
+                if answer.status_code != 200:
+                    raise Unavailable(f"{self.name}: {path} was answered with {answer.status_code}")
+                data = bytearray()
+                for part in answer.iter_bytes():
+                    data += part
+                    if len(data) > longest:
+                        break
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unavailable(f"{self.name}: {path} could not be read ({type(error).__name__})") from None
+        return _bounded(path, bytes(data), longest)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def open_log(target: str) -> PublicLog | Store:
+    """What `target` names: an http(s) or postgresql URL, a folder of tiles, a ledger file, or a folder that has one.
+
+    Raises NotFound where there is nothing, Malformed where it is no ledger, Unavailable.
+    """
+    if target.startswith(_SCHEMES):
+        return Website(target)
+    if target.startswith(_DATABASE_SCHEMES):
+        from ledger.store.postgres import open_read_only as open_postgres
+
+        return open_postgres(target)
+    path = Path(target)
+    if (path / _DATABASE_FILE).is_file():
+        return open_read_only(path / _DATABASE_FILE)
+    if path.is_dir():
+        if not (path / CHECKPOINT).is_file():
+            raise NotFound(f"log: expected {CHECKPOINT} or {_DATABASE_FILE} in the folder {path}")
+        return Folder(path)
+    return open_read_only(path)
+
+
+def stated_key(log: PublicLog) -> Ed25519Verifier | None:
+    """The log's key by its own word: what it answers under /v1/log/keys. Raises Malformed."""
+    try:
+        stated = json.loads(log.read(KEYS, LONGEST_NOTE))["log"]
+        return Ed25519Verifier.from_vkey(stated)
+    except NotFound:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Malformed(f'{KEYS}: expected JSON with the log\'s verifier key under "log"') from None
+
+
+def read_tile(log: PublicLog, tile: Tile) -> bytes:
+    """The bytes of a tile of hashes. The full tile does for a partial one, which a log may drop once it is full."""
+    try:
+        return log.read(tile.path, tile.width * HASH_SIZE)
+    except NotFound:
+        if tile.width == FULL:
+            raise
+    try:
+        whole = log.read(Tile(tile.level, tile.index).path, FULL * HASH_SIZE)
+    except NotFound:
+        raise NotFound(f"{tile.path}: missing") from None
+    return b"".join(tiles.decode_tile(Tile(tile.level, tile.index), whole)[: tile.width])
+
+
+def read_bundle(log: PublicLog, tile: Tile) -> tuple[list[bytes], LedgerError | None]:
+    """The entries of a bundle as far as they go, and what is wrong with it where they are not all there."""
+    try:
+        try:
+            data, width = log.read(tile.path, LONGEST_BUNDLE), tile.width
+        except NotFound:
+            if tile.width == FULL:
+                raise
+            data, width = log.read(Tile(None, tile.index).path, LONGEST_BUNDLE), FULL
+    except (NotFound, Malformed) as error:
+        return [], type(error)(str(error).replace(Tile(None, tile.index).path, tile.path))
+    try:
+        return tiles.decode_bundle(data, width)[: tile.width], None
+    except Malformed as error:
+        return _whole_entries(data)[: tile.width], Malformed(f"{tile.path}: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A bundle and the tile of leaf hashes above it, as they came. `trouble` is what is wrong with either, if known."""
+
+    tile: Tile  # level 0
+    entries: list[bytes]
+    trouble: LedgerError | None
+    hashes: list[bytes]  # as many as the tile has, or none
+    hashes_trouble: LedgerError | None
+
+    @property
+    def first(self) -> int:
+        return self.tile.index * FULL
+
+
+def read_page(log: PublicLog, tile: Tile) -> Page:
+    entries, trouble = read_bundle(log, Tile(None, tile.index, tile.width))
+    try:
+        return Page(tile, entries, trouble, tiles.decode_tile(tile, read_tile(log, tile)), None)
+    except (NotFound, Malformed) as error:
+        return Page(tile, entries, trouble, [], error)
+
+
+def read_pages(log: PublicLog, first: int, size: int) -> Generator[Page, None, None]:
+    """The pages of a log of this size from the one that leaf `first` stands on. Raises Unavailable."""
+    wanted = (
+        Tile(0, index, min(FULL, size - index * FULL)) for index in range(first // FULL, -(-size // FULL))
+    )  # fmt: skip
+    if not log.ahead:
+        yield from (read_page(log, tile) for tile in wanted)
+        return
+    coming: deque[Future[Page]] = deque()
+    with ThreadPoolExecutor(log.ahead, thread_name_prefix="read-ahead") as readers:
+        try:
+            for tile in wanted:
+                coming.append(readers.submit(read_page, log, tile))
+                if len(coming) > log.ahead:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            for page in coming:
+                page.cancel()
+
+
+def _whole_entries(data: bytes) -> list[bytes]:
+    """What can be read of a bundle that is cut off or too long."""
+    entries, at = [], 0
+    while at + 2 <= len(data):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        if end > len(data):
+            break
+        entries.append(data[at + 2 : end])
+        at = end
+    return entries
+
+
+def _bounded(path: str, data: bytes, longest: int) -> bytes:
+    if len(data) > longest:
+        raise Malformed(f"{path}: expected at most {longest} bytes, more came")
+    return data
