@@ -28,6 +28,7 @@ from ledger.store.postgres_recorder import (
     EntryRow,
     Recorder,
     connect,
+    connect_reader,
     conninfo,
     copy,
     copy_entries,
@@ -53,6 +54,7 @@ _PUT_HEADS = (
     "interactions = excluded.interactions"
 )
 _PAYLOAD_TYPES = ("bigint", "bytea", "bytea", "bytea", "bytea")
+_NO_PAYLOADS = (None,) * len(KINDS)
 _HEAD_TYPES = ("uuid", "bigint", "bytea", "bigint")
 
 _Cursor = psycopg.Cursor[Any]
@@ -104,18 +106,19 @@ class PostgresWrite:
             return read_hashes(cursor, indices)
 
     def add(self, new: Sequence[NewEntry]) -> int:
+        payloads = [_by_column(one) for one in new]
         if self.frontier is None:
-            self.frontier = merkle.Frontier.at(self._size, self.hashes)
-            if self.frontier.root() != self._root:
+            frontier = merkle.Frontier.at(self._size, self.hashes)
+            if frontier.root() != self._root:
                 raise Malformed(f"head: expected the root of {self._size} leaves, another one stands there")
+            self.frontier = frontier
         first = self.frontier.size
         self._entries += entry_rows(
             self.frontier,
             [(n.fork_id, n.version, n.topic, n.data, n.entry_hash, n.record_id, n.accepted_at) for n in new],
         )
-        for leaf_index, one in enumerate(new, first):
-            if one.payloads:
-                self._payloads.append((leaf_index, *_by_column(one)))
+        self._payloads += [(leaf, *columns) for leaf, columns in enumerate(payloads, first) if columns != _NO_PAYLOADS]
+        for one in new:
             self._heads[one.fork_id] = Head(one.version, one.entry_hash, one.interactions)
         return first
 
@@ -176,7 +179,7 @@ class PostgresStore:
         self.recorder = Recorder(self._datastore)
         self._frontier: merkle.Frontier | None = None
         self._first_entries: dict[str, StoredEntry] = {}
-        self._growth = Growth(lambda: connect(self._conninfo))
+        self._growth = Growth(lambda: connect_reader(self._conninfo))
 
     def close(self) -> None:
         self._growth.close()
@@ -215,7 +218,7 @@ class PostgresStore:
     @contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:
         # A connection of its own: an audit takes its time.
-        with ledger_errors("audit", self.name), connect(self._conninfo) as connection:
+        with ledger_errors("audit", self.name), connect_reader(self._conninfo) as connection:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute("SELECT 1")  # with the first statement the snapshot is taken
             yield PostgresSnapshot(connection)
@@ -321,7 +324,7 @@ def open_store(url: str) -> PostgresStore:
     Raises Unavailable when the database cannot be reached, Malformed when a newer program made its tables.
     """
     info, name = conninfo(url), name_of(url)
-    with ledger_errors("open", name), psycopg.connect(info, autocommit=True) as connection:
+    with ledger_errors("open", name), connect(info) as connection:
         if _schema(connection) != SCHEMA:
             _migrate(connection, name)
     return PostgresStore(url)
@@ -330,7 +333,7 @@ def open_store(url: str) -> PostgresStore:
 def open_read_only(url: str) -> PostgresStore:
     """Open a ledger without being able to change it. Raises NotFound or Malformed when there is none."""
     info, name = conninfo(url), name_of(url)
-    with ledger_errors("open", name), psycopg.connect(info, autocommit=True) as connection:
+    with ledger_errors("open", name), connect(info) as connection:
         found = _schema(connection)
     if found == 0:
         raise NotFound(f"ledger: none in {name}")
@@ -338,7 +341,7 @@ def open_read_only(url: str) -> PostgresStore:
     return PostgresStore(url, read_only=True)
 
 
-def _migrate(connection: psycopg.Connection[Any], name: str) -> None:
+def _migrate(connection: Connection, name: str) -> None:
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
         found = _schema(connection)  # again: another process may have done it meanwhile
@@ -353,7 +356,7 @@ def _migrate(connection: psycopg.Connection[Any], name: str) -> None:
         )
 
 
-def _schema(connection: psycopg.Connection[Any]) -> int:
+def _schema(connection: Connection) -> int:
     """The schema that a database's tables have; 0 where there are none."""
     if connection.execute("SELECT to_regclass('public.settings')").fetchone() == (None,):
         return 0
@@ -410,11 +413,11 @@ def _entries(cursor: _Cursor, rest: str, params: Sequence[Any]) -> list[StoredEn
     return [StoredEntry(number - 1, *row) for number, *row in cursor]
 
 
-def _by_column(new: NewEntry) -> list[bytes | None]:
+def _by_column(new: NewEntry) -> tuple[bytes | None, ...]:
     unknown = new.payloads.keys() - KINDS.keys()
     if unknown:
         raise Malformed(f"payload kind: expected one of {sorted(KINDS)}, {min(unknown)} came")
-    return [new.payloads.get(kind) for kind in KINDS]
+    return tuple(new.payloads.get(kind) for kind in KINDS)
 
 
 def _setting(cursor: _Cursor, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -13,6 +14,7 @@ import psycopg
 
 _LOOK_ANYWAY = 1.0  # seconds: a backstop, should a notification not come
 _TRY_AGAIN = 0.5  # seconds, to connect
+_MOST_TO_END = 2.0  # seconds: a listener that is just connecting need not be waited for
 
 
 class Growth:
@@ -53,7 +55,7 @@ class Growth:
             if self._socket is not None:
                 self._socket.shutdown(socket.SHUT_RDWR)  # wakes the listener
         if self._listener is not None:
-            self._listener.join()
+            self._listener.join(_MOST_TO_END)
 
     def _listen(self) -> None:
         while not self._closed.is_set():
@@ -64,7 +66,8 @@ class Growth:
                 self._closed.wait(_TRY_AGAIN)
 
     def _follow(self, connection: psycopg.Connection[Any]) -> None:
-        connection.execute("LISTEN entries")  # first, and the size after it: nothing falls between
+        with contextlib.suppress(psycopg.errors.ReadOnlySqlTransaction):  # a standby has no notifications: it is asked
+            connection.execute("LISTEN entries")  # first, and the size after it: nothing falls between
         with self._grown:
             if self._closed.is_set():
                 return

@@ -31,6 +31,7 @@ from ledger.store.postgres_schema import FIRST_HEAD, HEAD, entry_table
 
 _FEW = 32  # rows: up to here one pipelined statement is as fast as COPY and waits for the server less often
 _PATIENCE = 50.0  # seconds for one answer, longer than the server gives a statement: it never came
+_PATIENCE_OF_READER = 600.0  # an audit counts every entry
 
 # In place of what the URL does not say. A peer that vanished is noticed in half a minute.
 _CONNECTION: dict[str, str | int] = {
@@ -53,7 +54,7 @@ _SESSION = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-_AUDIT_SESSION = {
+_READER_SESSION = {
     "search_path": "public",
     "jit": "off",
     "statement_timeout": "0",
@@ -68,17 +69,19 @@ _ENTRY_TYPES = ("bigint", "uuid", "bigint", "text", "bytea", "bytea", "bigint", 
 # --- connections ---
 
 
-class Connection(psycopg.Connection[DictRow]):
+class Connection(psycopg.Connection[Any]):
     """A connection on which nothing waits for ever."""
+
+    patience = _PATIENCE
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         if options.get("timeout") is not None:
             return super().wait(gen, *args, **options)
         try:
-            return super().wait(gen, *args, **{**options, "timeout": _PATIENCE})
+            return super().wait(gen, *args, **{**options, "timeout": self.patience})
         except psycopg.errors._WaitTimeout:
             self.pgconn.finish()  # the answer may yet come, and must not be taken for another one
-            raise psycopg.OperationalError(f"no answer within {_PATIENCE:.0f} seconds") from None
+            raise psycopg.OperationalError(f"no answer within {self.patience:g} seconds") from None
 
 
 def conninfo(url: str) -> str:
@@ -98,14 +101,20 @@ def name_of(url: str) -> str:
     return f"postgresql://{place}/{given.get('dbname') or user or ''}"
 
 
-def connect(info: str) -> psycopg.Connection[Any]:
-    """A connection outside the pool, for one who keeps it: an audit, or a listener."""
-    connection = psycopg.connect(info, autocommit=True)
-    _set(connection, _AUDIT_SESSION)
+def connect(info: str) -> Connection:
+    """A connection outside the pool, for one who keeps it."""
+    return Connection.connect(info, autocommit=True)
+
+
+def connect_reader(info: str) -> Connection:
+    """A connection outside the pool that only reads, and may take its time: for an audit, or a listener."""
+    connection = connect(info)
+    connection.patience = _PATIENCE_OF_READER
+    _set(connection, _READER_SESSION)
     return connection
 
 
-def _set(connection: psycopg.Connection[Any], session: dict[str, str]) -> None:
+def _set(connection: Connection, session: dict[str, str]) -> None:
     calls = ", ".join("set_config(%s, %s, false)" for _ in session)
     values = [part for setting in session.items() for part in setting]
     connection.execute(f"SELECT {calls}", values)

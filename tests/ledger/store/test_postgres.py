@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from ledger import merkle
 from ledger.errors import Conflict, Malformed, NotFound, Unavailable
-from ledger.store import NewEntry, Store, postgres_recorder
+from ledger.store import NewEntry, Store, postgres_growth, postgres_recorder
 from ledger.store.postgres import PostgresStore, open_read_only, open_store
 from tests.ledger.store.test_store import FORK, OTHER, add, everything, new
 from tests.ledger.store.wire import Wire
@@ -144,6 +144,39 @@ def test_few_and_many_are_stored_alike(store: PostgresStore) -> None:
     expect_whole(store)
 
 
+def test_no_query_reads_a_whole_table_however_small_it_was_when_it_was_planned(
+    store: PostgresStore, operator: psycopg.Connection[Any]
+) -> None:
+    add(store, *many(2, first=1))
+    assert store.save_checkpoint(0, b"note", None)
+    operator.execute("ANALYZE")  # now it is known how small they are
+    operator.execute("SELECT pg_stat_reset()")
+    for number in range(1, 15):  # a prepared statement gets its one plan after ten
+        entries = many(2, first=number * 10)
+        with store.write() as write:
+            write.heads([entry.fork_id for entry in entries])
+            write.records([(entry.fork_id, bytes(16)) for entry in entries])
+            write.entries([(entry.fork_id, 1) for entry in entries])
+            write.add(entries)
+            write.hashes([0])
+        store.entries(number, 10)
+        store.fork_entries(entries[0].fork_id, 0, 10)
+        store.first_entries([entry.fork_id for entry in entries])
+        store.payloads_of(0, 5)
+        store.missing(number)
+        store.record(entries[0].fork_id, bytes(16))
+        store.save_checkpoint(number, b"note", number - 1)
+        store.checkpoint()
+    store.close()  # a server tells what it did when the connection ends
+    until = time.monotonic() + 10
+    while others(operator) and time.monotonic() < until:
+        time.sleep(0.02)
+    scans = operator.execute("SELECT relname, seq_scan, idx_scan FROM pg_stat_user_tables ORDER BY relname").fetchall()
+    grows = {name: counts for name, *counts in scans if name not in ("head", "settings")}
+    assert sorted(grows) == ["checkpoints", "entries", "heads", "payloads"]
+    assert all(whole == 0 and by_index > 10 for whole, by_index in grows.values()), grows
+
+
 # --- what a server, or someone at it, may do ---
 
 
@@ -241,7 +274,7 @@ def test_a_server_that_falls_silent_is_given_up(
     far: PostgresStore, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(far, new(FORK, 1))
-    monkeypatch.setattr(postgres_recorder, "_PATIENCE", 0.3)
+    monkeypatch.setattr(postgres_recorder.Connection, "patience", 0.3)
     far._pool.timeout = 0.5
     wire.silent = True
     begun = time.monotonic()
@@ -255,6 +288,21 @@ def test_a_server_that_falls_silent_is_given_up(
     wire.mend()
     far._pool.timeout = 20
     assert add(far, new(FORK, 2)) == [1]
+
+
+def test_who_waits_for_growth_is_told_by_the_database_not_by_looking_again(
+    store: PostgresStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_growth, "_LOOK_ANYWAY", 60)
+    other = open_store(postgres_url)
+    for version in range(1, 6):
+        later = threading.Timer(0.05, add, (other, new(FORK, version)))
+        later.start()
+        begun = time.monotonic()
+        assert store.wait_for_growth(version - 1, 60)
+        assert time.monotonic() - begun < 10
+        later.join()
+    other.close()
 
 
 def test_who_waits_for_growth_is_told_though_the_listener_was_killed(

@@ -181,6 +181,31 @@ def test_a_checkpoint_is_kept_only_after_the_one_that_was_looked_at(store: Store
     assert store.checkpoint() == b"four"
 
 
+def test_of_several_that_save_a_checkpoint_after_the_same_one_one_does(opener: Callable[[], Store]) -> None:
+    stores = [opener() for _ in range(4)]
+    together = threading.Barrier(len(stores))
+    kept: list[int] = []
+
+    def save(number: int, store: Store) -> None:
+        after = None
+        for turn in range(20):
+            together.wait()
+            size = 10 * turn + number
+            if store.save_checkpoint(size, str(size).encode(), after):
+                kept.append(size)
+            together.wait()
+            after = int(store.checkpoint() or b"")
+
+    threads = [threading.Thread(target=save, args=each) for each in enumerate(stores)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [size // 10 for size in kept] == list(range(20))
+    for store in stores:
+        store.close()
+
+
 def test_a_setting_is_set_once(store: Store) -> None:
     assert store.setting("name") is None
     assert store.keep_setting("name", "first") == "first"
