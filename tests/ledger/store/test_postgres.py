@@ -14,12 +14,15 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ledger import merkle
+from ledger.audit import audit
 from ledger.errors import Conflict, Malformed, NotFound, Unavailable
+from ledger.ledger import Ledger
+from ledger.publish import publish
 from ledger.store import NewEntry, Store, postgres_growth, postgres_recorder
 from ledger.store.postgres import PostgresStore, open_read_only, open_store
 from tests.ledger.store.test_store import FORK, OTHER, add, everything, new
 from tests.ledger.store.wire import Wire
-from tests.ledger.written import Writer
+from tests.ledger.written import LOG_KEY, RECEIPT_KEY, Writer, clock, fill
 
 
 @pytest.fixture
@@ -290,6 +293,17 @@ def test_a_server_that_falls_silent_is_given_up(
     assert add(far, new(FORK, 2)) == [1]
 
 
+def test_of_many_idle_connections_that_a_server_gave_up_none_is_used(
+    store: PostgresStore, operator: psycopg.Connection[Any]
+) -> None:
+    taken = [store._pool.getconn() for _ in range(8)]
+    for connection in taken:
+        store._pool.putconn(connection)
+    assert kill_all(operator) == 8
+    assert [store.size() for _ in range(8)] == [0] * 8
+    assert add(store, new(FORK, 1)) == [0]
+
+
 def test_who_waits_for_growth_is_told_by_the_database_not_by_looking_again(
     store: PostgresStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,6 +456,51 @@ def test_vacuum_full_changes_nothing_that_is_read(store: PostgresStore, operator
 
 
 # --- what an audit is told ---
+
+
+@pytest.fixture
+def ledger(store: PostgresStore) -> Ledger:
+    """Two forks, eight entries and a checkpoint."""
+    filled = Ledger(store, LOG_KEY, RECEIPT_KEY, clock())
+    fill(filled)
+    publish(filled)
+    return filled
+
+
+def test_an_audit_of_a_ledger_finds_no_fault_before_and_after_vacuum_full(
+    ledger: Ledger, operator: psycopg.Connection[Any]
+) -> None:
+    before = audit(ledger.store, LOG_KEY.verifier, None, lambda done, total: None)
+    assert before.faults == ()
+    assert before.entries == 8
+    operator.execute("VACUUM (FULL, ANALYZE)")
+    assert audit(ledger.store, LOG_KEY.verifier, None, lambda done, total: None) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "leaf", "told"),
+    [
+        ("UPDATE entries SET state = set_byte(state, 80, 1) WHERE notification_id = 4", 3, "node hash"),
+        ("UPDATE entries SET hashes = sha256('x') WHERE notification_id = 5", 4, "node hash"),
+        ("UPDATE entries SET hashes = hashes || hashes WHERE notification_id = 5", 4, "node hash"),
+        ("UPDATE entries SET record_id = sha256('x') WHERE notification_id = 5", 4, "record id"),
+        ("UPDATE entries SET topic = 'é' WHERE notification_id = 5", 4, "topic"),
+        ("DELETE FROM entries WHERE notification_id = 5", 4, "missing"),
+        ("UPDATE payloads SET output = 'x' WHERE leaf_index = 5", 5, "payload"),
+        ("INSERT INTO payloads VALUES (70, 'x', NULL, NULL, NULL)", None, "payload"),
+        ("UPDATE heads SET version = 3", None, "head"),
+        ("UPDATE checkpoints SET note = 'x'", None, "checkpoint"),
+        ("UPDATE head SET size = 7", None, "head"),
+    ],
+)
+def test_an_audit_names_what_was_changed_in_the_tables(
+    ledger: Ledger, operator: psycopg.Connection[Any], change: str, leaf: int | None, told: str
+) -> None:
+    operator.execute(change.encode())
+    found = audit(ledger.store, LOG_KEY.verifier, None, lambda done, total: None).faults
+    assert any(told in fault.message for fault in found), found
+    if leaf is not None:
+        assert leaf in [fault.leaf for fault in found]
 
 
 def test_an_audit_is_not_bound_by_what_binds_an_append(store: PostgresStore) -> None:
