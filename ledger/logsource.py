@@ -8,6 +8,7 @@ where nobody can say.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Generator
@@ -58,13 +59,13 @@ class Folder:
     ahead = 0
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
         self.name = str(folder)
 
     def read(self, path: str, longest: int) -> bytes:
         try:
-            with (self._folder / path).open("rb") as file:
-                data = file.read(longest + 1)
+            with open(f"{self.name}/{path}", "rb", buffering=0) as file:
+                # A read takes as much memory as it is told to: no more than there is.
+                data = file.read(min(os.fstat(file.fileno()).st_size, longest) + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise NotFound(f"{path}: missing") from None
         except OSError as error:
@@ -148,17 +149,19 @@ def stated_key(log: PublicLog) -> Ed25519Verifier | None:
 
 
 def read_tile(log: PublicLog, tile: Tile) -> bytes:
-    """The bytes of a tile of hashes. The full tile does for a partial one, which a log may drop once it is full."""
+    """The bytes of a tile of hashes, as long as it must be: the full tile does for a partial one, which a log may drop
+    once it is full. Raises NotFound, Malformed and Unavailable."""
     try:
-        return log.read(tile.path, tile.width * HASH_SIZE)
+        data = log.read(tile.path, tile.width * HASH_SIZE)
     except NotFound:
         if tile.width == FULL:
             raise
-    try:
-        whole = log.read(Tile(tile.level, tile.index).path, FULL * HASH_SIZE)
-    except NotFound:
-        raise NotFound(f"{tile.path}: missing") from None
-    return b"".join(tiles.decode_tile(Tile(tile.level, tile.index), whole)[: tile.width])
+        try:
+            whole = log.read(Tile(tile.level, tile.index).path, FULL * HASH_SIZE)
+        except NotFound:
+            raise NotFound(f"{tile.path}: missing") from None
+        data = _of_length(Tile(tile.level, tile.index), whole)[: tile.width * HASH_SIZE]
+    return _of_length(tile, data)
 
 
 def read_bundle(log: PublicLog, tile: Tile) -> tuple[list[bytes], LedgerError | None]:
@@ -185,7 +188,7 @@ class Page:
     tile: Tile  # level 0
     entries: list[bytes]
     trouble: LedgerError | None
-    hashes: list[bytes]  # as many as the tile has, or none
+    hashes: bytes  # as many as the tile has, or none
     hashes_trouble: LedgerError | None
 
     @property
@@ -196,9 +199,9 @@ class Page:
 def read_page(log: PublicLog, tile: Tile) -> Page:
     entries, trouble = read_bundle(log, Tile(None, tile.index, tile.width))
     try:
-        return Page(tile, entries, trouble, tiles.decode_tile(tile, read_tile(log, tile)), None)
+        return Page(tile, entries, trouble, read_tile(log, tile), None)
     except (NotFound, Malformed) as error:
-        return Page(tile, entries, trouble, [], error)
+        return Page(tile, entries, trouble, b"", error)
 
 
 def read_pages(log: PublicLog, first: int, size: int) -> Generator[Page, None, None]:
@@ -233,6 +236,12 @@ def _whole_entries(data: bytes) -> list[bytes]:
         entries.append(data[at + 2 : end])
         at = end
     return entries
+
+
+def _of_length(tile: Tile, data: bytes) -> bytes:
+    if len(data) != tile.width * HASH_SIZE:
+        raise Malformed(f"{tile.path}: expected {tile.width * HASH_SIZE} bytes, {len(data)} came")
+    return data
 
 
 def _bounded(path: str, data: bytes, longest: int) -> bytes:

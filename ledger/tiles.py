@@ -155,12 +155,16 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
     """The entries in a bundle's bytes: `width` of them and nothing after. Raises Malformed."""
     entries: list[bytes] = []
     at = 0
-    while at < len(data):
-        start = at + 2
-        at = start + int.from_bytes(data[at:start], "big")
-        if start > len(data) or at > len(data):
-            raise Malformed(f"entry bundle: expected entry {len(entries)} to end within it, it is cut off")
-        entries.append(data[start:at])
+    try:
+        while at < len(data):
+            start = at + 2
+            at = start + (data[at] << 8 | data[at + 1])  # an audit reads millions: half the cost of int.from_bytes
+            entries.append(data[start:at])
+        cut_off = len(entries) - 1 if at > len(data) else None
+    except IndexError:
+        cut_off = len(entries)
+    if cut_off is not None:
+        raise Malformed(f"entry bundle: expected entry {cut_off} to end within it, it is cut off")
     if len(entries) != width:
         raise Malformed(f"entry bundle: expected {width} entries, {len(entries)} came")
     return entries

@@ -24,9 +24,12 @@ from ledger.entry import (
 )
 from ledger.errors import BadSignature, LedgerError, Malformed
 from ledger.keys import signed_message
-from ledger.record import Body, decode_body
+from ledger.merkle import HASH_SIZE
+from ledger.record import STEP_LIMIT, Body, decode_body
 from ledger.rights import Rights, check_fork_created, check_signer, rights_from
 from ledger.store import Row
+
+_LEAF = sha256(b"\x00")
 
 
 class Place(NamedTuple):
@@ -72,56 +75,63 @@ class Chains:
         self._pattern = lean.pattern(origin) if origin is not None and _is_origin(origin) else None
         self._before_body = signed_message(USER_TRAINING_RECORD, origin, b"") if self._pattern and origin else b""
 
-    def check_page(self, first: int, page: Sequence[bytes], published: Sequence[bytes]) -> list[bytes]:
+    def check_page(self, first: int, page: Sequence[bytes], published: bytes) -> list[bytes]:
         """Check entries of a log that has nothing beside them, from leaf `first` on. Returns their leaf hashes.
 
         `published` are the hashes that the log gives for these leaves, as far as it does. They are compared elsewhere;
         here they only tell whether an entry's bytes are to be believed when a fault is given a place.
         """
         if self._pattern is None:
-            return [self._check_alone(first + at, data, published[at : at + 1]) for at, data in enumerate(page)]
-        match, forks, varint, is_step = self._pattern.match, self.forks, lean.varint, lean.is_step
+            return [
+                self._check_alone(first + at, data, published[at * HASH_SIZE :][:HASH_SIZE])
+                for at, data in enumerate(page)
+            ]
+        match, forks, varint, float_of = self._pattern.match, self.forks, lean.varint, lean.FLOAT.unpack
+        small, few = lean.SMALL_VARINTS, len(lean.SMALL_VARINTS)
         claims, before_body = self._signatures, self._before_body
         leaf, records = first, 0
         hashes: list[bytes] = []
+        begun = _LEAF.copy
         for data in page:
             found = match(data)
             if found is not None:
-                (fork_id, version, previous, length, body, number, rate, _, _, terms, key_id, signature) = (
-                    found.groups()
-                )
+                fork_id, version, previous, length, body, number, rate, _, terms, key_id, signature = found.groups()
                 fork = forks.get(fork_id)
                 if (
                     fork is not None
                     and previous == fork.head
-                    and version == varint(fork.version + 1)
-                    and number == varint(fork.interactions + 1)
+                    and version == (small[v] if (v := fork.version + 1) < few else varint(v))
+                    and number == (small[n] if (n := fork.interactions + 1) < few else varint(n))
                     and terms == fork.terms
                     and key_id == fork.key_id
-                    and length == varint(len(body))
-                    and (rate is None or is_step(rate))
+                    and length == small[len(body)]
+                    and (
+                        rate is None
+                        or (0.0 < (step := float_of(rate)[0] * STEP_LIMIT) < STEP_LIMIT and step.is_integer())
+                    )
                 ):
-                    here = sha256(b"\x00" + data).digest()
+                    hashed = begun()
+                    hashed.update(data)
+                    here = hashed.digest()
                     hashes.append(here)
                     fork.leaf = leaf
-                    fork.version += 1
+                    fork.version = v
                     fork.head = here
-                    fork.interactions += 1
+                    fork.interactions = n
                     records += 1
                     if claims is not None:
-                        claims.add(
-                            Claim(leaf, fork_id.decode(), fork.version, fork.key, signature + before_body + body)
-                        )
+                        claims.add(Claim(leaf, fork_id.decode(), v, fork.key, signature + before_body + body))
                     leaf += 1
                     continue
-            hashes.append(self._check_alone(leaf, data, published[leaf - first : leaf - first + 1]))
+            stated = published[(leaf - first) * HASH_SIZE : (leaf - first + 1) * HASH_SIZE]
+            hashes.append(self._check_alone(leaf, data, stated))
             leaf += 1
         self.records += records
         return hashes
 
-    def _check_alone(self, leaf: int, data: bytes, published: Sequence[bytes]) -> bytes:
+    def _check_alone(self, leaf: int, data: bytes, stated: bytes) -> bytes:
         here = sha256(b"\x00" + data).digest()
-        self.check(leaf, data, here, None, believed=not published or published[0] == here)
+        self.check(leaf, data, here, None, believed=not stated or stated == here)
         return here
 
     def check(

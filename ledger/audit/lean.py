@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import re
 from struct import Struct
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from ledger.entry import USER_TRAINING_RECORD, ForkCreated
-from ledger.record import STEP_LIMIT
 
 _ANY_32 = rb".{32}"
-_VARINT = rb"[\x01-\x7f]|[\x80-\xff]{1,8}[\x01-\x7f]"  # 1 to 2^63 - 1, the shortest form
-_FLOAT = Struct("<f")
-_SMALL = 1 << 14
+_VARINT = rb"[\x80-\xff]{0,8}[\x01-\x7f]"  # 1 to 2^63 - 1, the shortest form
+_SHORT = rb"[\x80-\xff]?[\x01-\x7f]"
+FLOAT = Struct("<f")
 
 
 class LeanEntry(NamedTuple):
@@ -31,7 +30,6 @@ class LeanEntry(NamedTuple):
     body: bytes
     number: bytes
     rate: bytes | None  # 4; none means 0
-    record_id: bytes  # 16
     update: bytes | None  # its payload reference; an empty update has none
     terms: bytes
     key_id: bytes  # 32
@@ -41,7 +39,7 @@ class LeanEntry(NamedTuple):
 def pattern(origin: str) -> re.Pattern[bytes]:
     """Matches the entries of this log that hold a record; the groups are the fields of LeanEntry.
 
-    That `length` is the body's length, and `rate` a step, is left to be asked: `varint` and `is_step`.
+    Two things are left to be asked: that `length` is the body's length, and `rate` k * 2^-24 with 0 < k < 2^24.
     """
     name, topic = origin.encode("ascii"), USER_TRAINING_RECORD.encode("ascii")
     body = b"".join(
@@ -49,7 +47,7 @@ def pattern(origin: str) -> re.Pattern[bytes]:
             rb"\x12\x24(?P=fork_id)",
             rb"\x18(?P<number>" + _VARINT + rb")",
             rb"(?:\x3d(?P<rate>.{4}))?",
-            rb"\x6a\x10(?P<record_id>.{16})",
+            rb"\x6a\x10.{16}",
             *(rb"\x72\x24\x08" + kind + rb"\x12\x20" + _ANY_32 for kind in (rb"\x01", rb"\x02")),
             rb"(?P<update>\x72\x24\x08\x03\x12\x20" + _ANY_32 + rb")?",
             rb"\x72\x24\x08\x04\x12\x20" + _ANY_32,
@@ -67,7 +65,7 @@ def pattern(origin: str) -> re.Pattern[bytes]:
             rb"\x18(?P<version>" + _VARINT + rb")",
             rb"\x22\x20(?P<previous>" + _ANY_32 + rb")",
             rb"\x2a" + re.escape(bytes([len(topic)]) + topic),
-            rb"\x32(?P<length>" + _VARINT + rb")(?P<body>" + body + rb")",
+            rb"\x32(?P<length>" + _SHORT + rb")(?P<body>" + body + rb")",
             rb"\x3a\x66\x0a\x20(?P<key_id>" + _ANY_32 + rb")\x10\x01\x1a\x40(?P<signature>.{64})",
             rb"\x40\x01\Z",  # authority: the fork's first entry, whose key is the only one that may sign yet
         )
@@ -88,16 +86,6 @@ def terms_of(created: ForkCreated) -> bytes:
 
 def varint(number: int) -> bytes:
     """A number as protobuf writes it."""
-    return _SMALL_VARINTS[number] if number < _SMALL else _varint(number)
-
-
-def is_step(rate: bytes) -> bool:
-    """Whether these bytes of a float are k * 2^-24 with an integer 0 < k < 2^24."""
-    scaled = cast(float, _FLOAT.unpack(rate)[0]) * STEP_LIMIT
-    return 0.0 < scaled < STEP_LIMIT and scaled % 1.0 == 0.0
-
-
-def _varint(number: int) -> bytes:
     written = bytearray()
     while number > 0x7F:
         written.append(number & 0x7F | 0x80)
@@ -106,4 +94,4 @@ def _varint(number: int) -> bytes:
     return bytes(written)
 
 
-_SMALL_VARINTS = [_varint(number) for number in range(_SMALL)]
+SMALL_VARINTS = [varint(number) for number in range(1 << 14)]  # those of one and two bytes: `length` is one of them

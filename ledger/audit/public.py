@@ -181,9 +181,10 @@ class _Audit:
             self._fault(page.first + len(hashes), None, None, 3, str(page.trouble))
         if page.hashes_trouble is not None:
             self._fault(page.first, None, None, 8, str(page.hashes_trouble))
-        elif hashes != page.hashes:
-            self._compare_hashes(page, hashes)
-            hashes += page.hashes[len(hashes) :]  # for entries that did not come, as the log has them
+        elif b"".join(hashes) != page.hashes:
+            stated = tiles.decode_tile(page.tile, page.hashes)
+            self._compare_hashes(page, hashes, stated)
+            hashes += stated[len(hashes) :]  # for entries that did not come, as the log has them
         if page.entries:
             self._last = self._place(page.first + len(page.entries) - 1, page.entries[-1])
         if len(hashes) < page.tile.width:
@@ -197,8 +198,8 @@ class _Audit:
             self._tree.add(hashes)
         return True
 
-    def _compare_hashes(self, page: Page, hashes: Sequence[bytes]) -> None:
-        for at, (computed, stated) in enumerate(zip(hashes, page.hashes, strict=False)):
+    def _compare_hashes(self, page: Page, hashes: Sequence[bytes], published: Sequence[bytes]) -> None:
+        for at, (computed, stated) in enumerate(zip(hashes, published, strict=False)):
             if computed != stated:
                 leaf = page.first + at
                 place = self._chains.placed.get(leaf) or self._place(leaf, page.entries[at])
