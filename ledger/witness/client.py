@@ -1,6 +1,6 @@
 """What a log uses: asks its witnesses to cosign a checkpoint, all at once, and believes none of them unchecked.
 
-One that is down, slow or lying costs its own cosignature and nothing else. What each said last stands in `states`.
+One that is down, slow or lying costs its own cosignature and nothing else. What each did last is in `standings`.
 """
 
 from __future__ import annotations

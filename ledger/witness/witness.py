@@ -77,7 +77,7 @@ class Witness:
                 cosigned = self._cosign(tree)
                 if known is None or known[0] != tree:
                     turn.keep(tree, signed)
-            elif known is not None:
+            elif known is not None and known[0] != tree:
                 kind = SPLIT_VIEW if isinstance(refusal, SplitView) else UNPROVEN_GROWTH
                 turn.alarm(kind, tree, signed, known[1], self._now())
         if refusal is not None:

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.signing import SigningKey
 
 from ledger import note
 from ledger.api.witness import create_app
-from ledger.cosign import Ed25519Cosigner, MlDsa44Signer
+from ledger.cosign import Ed25519CosignatureVerifier, Ed25519Cosigner, MlDsa44Signer
 from ledger.errors import BadProof, Malformed, Refused
 from ledger.note import Ed25519Signer
 from ledger.policy import parse as parse_policy
@@ -241,6 +242,19 @@ def test_one_that_still_answers_is_not_asked_again_until_it_has(house: House) ->
         time.sleep(0.1)
 
 
+def test_one_that_drips_for_ever_is_given_up_and_asked_again(house: House) -> None:
+    house.pretended(
+        "w1",
+        lambda _, number: Answer(200, (cosignatures("w1", 20, SIZE),)) if number else Answer(200, (b"x",) * 200, 0.2),
+    )
+    asking = house.asks(timeout=0.7)
+    assert collect(asking) == {}
+    end = time.monotonic() + 15
+    while collect(asking) != {"w1": 2}:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "state"),
     [
@@ -265,7 +279,6 @@ def test_one_that_still_answers_is_not_asked_again_until_it_has(house: House) ->
         (200, cosignatures("w1", 20, SIZE, FORK), State.REFUSED),
         (200, cosignatures("w1", 20, SIZE, now=0), State.REFUSED),  # no time
         (200, cosignatures("w1", 20, SIZE).rstrip(b"\n"), State.REFUSED),
-        (200, b"x" * (LONGEST_ANSWER + 1), State.REFUSED),
     ],
 )
 def test_what_a_witness_should_not_answer_is_refused(shared: Shared, status: int, body: bytes, state: State) -> None:
@@ -279,14 +292,25 @@ def test_what_a_witness_should_not_answer_is_refused(shared: Shared, status: int
 def test_a_cosignature_over_a_longer_text_is_no_cosignature_of_the_checkpoint(house: House) -> None:
     """An empty line in the answer would move the end of the text, and the signature would hold over that."""
     longer = HONEST.tree(SIZE).encode() + b"\nmore\n"
-    signer = Ed25519Signer("w1", bytes([20]) * 32)
-    line = note.Signature("w1", signer.key_id, signer.sign(longer)).encode()
-    house.pretended("w1", lambda *_: Answer(200, (b"more\n\n" + line,)))
-    house.witnesses[0] = replace(house.witnesses[0], verifiers=(signer.verifier,))
-    assert note.open_note(HONEST.tree(SIZE).encode() + b"\n" + b"more\n\n" + line, [signer.verifier]).text == longer
+    key, dated = SigningKey(bytes([20]) * 32), b"cosignature/v1\ntime %d\n" % NOW + longer
+    verifier = Ed25519CosignatureVerifier("w1", bytes(key.verify_key))
+    blob = NOW.to_bytes(8, "big") + key.sign(dated).signature
+    answer = b"more\n\n" + note.Signature("w1", verifier.key_id, blob).encode()
+    assert note.open_note(HONEST.tree(SIZE).encode() + b"\n" + answer, [verifier]).text == longer
+
+    house.pretended("w1", lambda *_: Answer(200, (answer,)))
+    house.witnesses[0] = replace(house.witnesses[0], verifiers=(verifier,))
     asking = house.asks()
     assert collect(asking) == {}
     assert states(asking) == {"w1": State.REFUSED}
+
+
+def test_a_very_long_answer_is_not_read_to_its_end(house: House) -> None:
+    pieces = (b"x" * LONGEST_ANSWER, *[b"x"] * 100)
+    house.pretended("w1", lambda *_: Answer(200, pieces, pause=0.1))
+    asking = house.asks()
+    assert collect(asking) == {}
+    assert "at most" in asking.standings()["w1"].reason
 
 
 def test_a_url_that_is_none_is_refused_without_asking() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from ledger import note
 from ledger.checkpoint import Checkpoint
-from ledger.cosign import MlDsa44Signer
+from ledger.cosign import Ed25519Cosigner, MlDsa44Signer
 from ledger.errors import (
     BadProof,
     BadSignature,
@@ -31,6 +32,7 @@ from ledger.errors import (
 )
 from ledger.merkle import check_consistency
 from ledger.note import Ed25519Signer
+from ledger.witness.keys import WitnessKeys
 from ledger.witness.memory import SPLIT_VIEW, UNPROVEN_GROWTH, Memory
 from ledger.witness.request import AddCheckpoint
 from ledger.witness.witness import Witness
@@ -190,6 +192,12 @@ def test_growth_without_its_own_proof_is_not_cosigned(size: int, proof: list[byt
         assert latest(witness) == HONEST.tree(SEEN)
 
 
+def test_a_needless_proof_is_refused_and_no_evidence(has_seen: Witness) -> None:
+    with pytest.raises(BadProof):
+        has_seen.add_checkpoint(AddCheckpoint(SEEN, (bytes(32),), HONEST.signed(SEEN)).encode())
+    assert has_seen.alarms() == []
+
+
 # --- split views ---
 
 
@@ -296,6 +304,29 @@ def test_of_a_checkpoint_and_a_larger_one_at_once_the_smaller_never_comes_last(t
             assert latest(one) == latest(two) == HONEST.tree(size)
             if size == base + 1:
                 one.add_checkpoint(HONEST.asks(size, base + 3))
+
+
+def test_the_time_is_read_while_nothing_larger_can_be_cosigned(tmp_path: Path) -> None:
+    """A cosignature says that nothing larger was seen until its time: read after the turn, that could be false."""
+    other = sqlite3.connect(tmp_path / "witness.db", isolation_level=None, timeout=0)
+    looked: list[bool] = []
+
+    def clock() -> int:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            looked.append(True)
+        else:
+            other.execute("ROLLBACK")
+            looked.append(False)
+        return NOW
+
+    ticking = WitnessKeys(Ed25519Cosigner("w", bytes(32), clock), MlDsa44Signer("w", bytes(32), clock))
+    with witness_in(tmp_path, ticking) as witness:
+        witness.add_checkpoint(HONEST.asks(0, 3))
+        witness.add_checkpoint(HONEST.asks(3, 3))
+    other.close()
+    assert looked == [True] * 4
 
 
 def race(folder: str, fork: bool, start: object, answers: object) -> None:
