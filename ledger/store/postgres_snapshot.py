@@ -13,7 +13,7 @@ from ledger.errors import Malformed
 from ledger.store import Row
 from ledger.store.postgres_schema import CATALOGUE, KINDS, own_catalogue
 
-_AT_ONCE = 1000  # rows a round trip; an entry has half a kilobyte
+_AT_ONCE = 256  # rows a round trip; more is slower
 _PAYLOADS_AT_ONCE = 20  # a payload may have a megabyte
 
 
