@@ -81,21 +81,35 @@ def _forkledger(
 
 @app.command()
 def audit(
-    path: Annotated[Path, typer.Argument(help="The ledger file. It is opened read-only and not changed.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL|FOLDER|FILE", help="A log's URL, a folder of its tiles, a ledger file or folder, a database."
+        ),
+    ],
     log_key: Annotated[
         str, typer.Option("--log-key", metavar="VKEY", help="The log's public key, as its operator gave it.")
     ] = "",
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="A tlog-policy: the log's key, and which witnesses must cosign."),
+    ] = None,
     state: Annotated[
         Path | None,
-        typer.Option("--state", metavar="FILE", help="Where the last checkpoint is kept. [a file for this PATH]"),
+        typer.Option("--state", metavar="FILE", help="Where the last checkpoint is kept. [a file for this target]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a whole ledger file: every entry, signature, payload, hash and checkpoint, and that it only grew.
+    """Check a whole log: every entry, signature, hash and checkpoint, and that it only grew.
+
+    A public log is read by its URL (http, https) or from a folder of its tiles; of a database (a file, or
+    postgresql://...) also payloads, columns and heads are checked. Nothing is changed. Witnesses are asked for of a
+    public log only.
 
     Ends with 0 when all holds, 1 when something does not (the last line names the first fault), 2 on wrong usage,
-    3 when PATH is not there or not a ledger. A clean audit keeps the newest checkpoint, so that the next one also
-    notices a history that was rewritten consistently and signed again.
+    3 when the log is not there, is none, or cannot be read on; the same command then goes on from where it ended. A
+    clean audit keeps the newest checkpoint, so that the next one also notices a history that was rewritten
+    consistently and signed again.
     """
     from ledger import note
     from ledger.commands import audit as command
@@ -107,7 +121,11 @@ def audit(
     except LedgerError as error:
         raise typer.BadParameter(str(error), param_hint="--log-key") from None
     with _refusals():
-        clean = command.audit(path, pinned, state, Settings().state.expanduser() / "audit", as_json)
+        try:
+            accepts = command.read_policy(policy) if policy else None
+        except LedgerError as error:
+            raise typer.BadParameter(str(error), param_hint="--policy") from None
+        clean = command.audit(target, pinned, accepts, state, Settings().state.expanduser() / "audit", as_json)
     raise typer.Exit(0 if clean else 1)
 
 

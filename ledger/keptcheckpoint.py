@@ -20,9 +20,10 @@ class Kept:
     checkpoint: bytes
 
 
-def place(folder: Path, ledger: Path) -> Path:
-    """Where it is kept for the ledger file at this path, whatever that file says: so a changed log key shows."""
-    return folder / f"{hashlib.sha256(os.fsencode(ledger.resolve())).hexdigest()[:16]}.checkpoint"
+def place(folder: Path, ledger: Path | str) -> Path:
+    """Where it is kept for the ledger at this path, or of this URL, whatever it says: so a changed log key shows."""
+    name = ledger.encode() if isinstance(ledger, str) else os.fsencode(ledger.resolve())
+    return folder / f"{hashlib.sha256(name).hexdigest()[:16]}.checkpoint"
 
 
 def read(file: Path) -> Kept | None:

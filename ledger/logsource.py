@@ -35,7 +35,7 @@ AHEAD = 16  # files asked for before they are needed, of a log that is far away
 _TRIES, _PAUSE = 4, 0.5  # seconds after the first try; doubled each time
 _SCHEMES = ("http://", "https://")
 _DATABASE_SCHEMES = ("postgresql://", "postgres://")
-_DATABASE_FILE = "ledger.db"
+DATABASE_FILE = "ledger.db"
 
 
 class PublicLog(Protocol):
@@ -116,7 +116,7 @@ class Website:
         self._client.close()
 
 
-def open_log(target: str) -> PublicLog | Store:
+def open_log(target: str) -> Folder | Website | Store:
     """What `target` names: an http(s) or postgresql URL, a folder of tiles, a ledger file, or a folder that has one.
 
     Raises NotFound where there is nothing, Malformed where it is no ledger, Unavailable.
@@ -128,11 +128,11 @@ def open_log(target: str) -> PublicLog | Store:
 
         return open_postgres(target)
     path = Path(target)
-    if (path / _DATABASE_FILE).is_file():
-        return open_read_only(path / _DATABASE_FILE)
+    if (path / DATABASE_FILE).is_file():
+        return open_read_only(path / DATABASE_FILE)
     if path.is_dir():
         if not (path / CHECKPOINT).is_file():
-            raise NotFound(f"log: expected {CHECKPOINT} or {_DATABASE_FILE} in the folder {path}")
+            raise NotFound(f"log: expected {CHECKPOINT} or {DATABASE_FILE} in the folder {path}")
         return Folder(path)
     return open_read_only(path)
 

@@ -32,7 +32,8 @@ def audit(
 
     `log_verifier` is the log's key as the caller knows it: pinned, or kept from last time. Without one the key is
     taken from the database, and the report says so. `kept` is the signed checkpoint of an earlier audit. `progress` is
-    told how many entries of how many are done. Signatures are checked by so many other `processes`, or by this one.
+    told how many entries of how many are done. Of a large log so many other `processes` check the
+    signatures, if more than one.
     """
     return _Audit(log_verifier, kept, progress, processes).run(store)
 
@@ -145,6 +146,7 @@ class _Audit:
 
     def _check_log(self, snapshot: Snapshot) -> None:
         total = snapshot.size()
+        self._signatures.expect(total)
         hashes, payloads = _Stream(snapshot.hashes()), _Stream(snapshot.payloads())
         published = _Stream(snapshot.checkpoints())
         self._progress(0, total)

@@ -150,6 +150,8 @@ class _Audit:
 
     def _walk(self, checkpoint: Checkpoint) -> None:
         size, marked = checkpoint.size, self._entries
+        if self._signatures is not None:
+            self._signatures.expect(size - self._entries)
         try:
             self._progress(self._entries, size)
             with closing(logsource.read_pages(self._log, self._entries, size)) as pages:

@@ -23,6 +23,7 @@ from ledger.keys import ED25519, PublicKey, Signature, check_signature
 
 _BATCH = 512  # signatures: some 25 ms of work, 200 KB to hand over
 _BATCH_HERE = 64  # where nothing is handed over
+FROM = 20_000  # signatures: a second's work
 _AHEAD = 4  # batches under way for each process
 
 
@@ -40,16 +41,21 @@ class Signatures:
     """A queue of claims. `settle` waits for all of them; what does not hold is added to the faults as step 6."""
 
     def __init__(self, faults: Faults, processes: int = 0) -> None:
-        """Without `processes` each batch is checked here, when it is full."""
+        """With fewer than two `processes` each batch is checked here, when it is full."""
         self._faults = faults
+        self._processes = processes
         self._open: list[Claim] = []
         self._under_way: deque[tuple[list[Claim], Future[list[int]]]] = deque()
-        self._batch = _BATCH if processes else _BATCH_HERE
-        self._most_under_way = _AHEAD * processes
+        self._batch, self._most_under_way = _BATCH_HERE, 0
         self._pool: ProcessPoolExecutor | None = None
-        if processes:
-            # spawn: no thread or open file of this process is copied into the others
-            self._pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_ctrl_c)
+
+    def expect(self, count: int) -> None:
+        """So many are to come. For a few it is not worth starting other processes."""
+        if self._processes < 2 or count < FROM:
+            return
+        # spawn: no thread or open file of this process is copied into the others
+        self._pool = ProcessPoolExecutor(self._processes, mp_context=get_context("spawn"), initializer=_leave_ctrl_c)
+        self._batch, self._most_under_way = _BATCH, _AHEAD * self._processes
 
     def add(self, claim: Claim) -> None:
         self._open.append(claim)

@@ -1,44 +1,60 @@
-"""`forkledger audit`: check a whole ledger file, and keep its checkpoint for the next time."""
+"""`forkledger audit`: check a whole log, and keep its checkpoint for the next time."""
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ledger import keptcheckpoint, note
-from ledger.audit import Report
+from ledger import checkpoint as checkpoints
+from ledger import keptcheckpoint, logsource, note, policy
+from ledger.audit import Report, Trust, audit_public, bookmark
 from ledger.audit import audit as audit_store
-from ledger.store.sqlite import SqliteStore, open_read_only
+from ledger.errors import Malformed, NotFound, Refused, Unavailable
+from ledger.keptcheckpoint import Kept
+from ledger.logsource import PublicLog
+from ledger.policy import Policy
+from ledger.store import Store
+
+Tell = Callable[[int, int], None]
 
 
-def audit(path: Path, pinned: note.Ed25519Verifier | None, state: Path | None, kept_in: Path, as_json: bool) -> bool:
+def read_policy(path: Path) -> Policy:
+    return policy.parse(path.read_bytes())
+
+
+def audit(
+    target: str,
+    pinned: note.Ed25519Verifier | None,
+    accepts: Policy | None,
+    state: Path | None,
+    kept_in: Path,
+    as_json: bool,
+) -> bool:
     """Audit, print the report, and keep the newest checkpoint of a clean one. Returns whether everything holds.
 
-    `state` names the file of the kept checkpoint; without it there is one a ledger path in the folder `kept_in`.
+    `state` names the file of the kept checkpoint; without it there is one a target in the folder `kept_in`.
     """
-    store = open_read_only(path)
+    log = logsource.open_log(target)
     try:
-        stated = pinned.vkey if pinned else _stated_key(store)
-        file = state or keptcheckpoint.place(kept_in, path)
+        file = state or keptcheckpoint.place(kept_in, _place_of(target, log.name))
         kept = keptcheckpoint.read(file)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("audit", total=None)
-            report = audit_store(
-                store,
-                pinned or (kept.log_key if kept else None),
-                kept.checkpoint if kept else None,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        if isinstance(log, logsource.Folder | logsource.Website):
+            report, log_key = _audit_public(log, pinned, accepts, kept, file)
+        else:
+            report, log_key = _audit_store(log, pinned or _log_key(accepts), kept)
         if report.clean and report.checkpoint is not None:
-            keptcheckpoint.keep(file, kept.log_key.vkey if kept and not pinned else stated, report.checkpoint)
+            keptcheckpoint.keep(file, log_key, report.checkpoint)
     finally:
-        store.close()
+        log.close()
     if as_json:
         typer.echo(json.dumps(_report_as_json(report), indent=2))
     else:
@@ -48,13 +64,87 @@ def audit(path: Path, pinned: note.Ed25519Verifier | None, state: Path | None, k
     return report.clean
 
 
-def _stated_key(store: SqliteStore) -> str:
-    """The log key as the file states it, to be kept when a clean audit took it from there."""
+def _audit_store(store: Store, pinned: note.Ed25519Verifier | None, kept: Kept | None) -> tuple[Report, str]:
+    """The report, and the log key to keep."""
+    stated = pinned.vkey if pinned else _stated_key(store)
+    with _bar() as tell:
+        report = audit_store(
+            store,
+            pinned or (kept.log_key if kept else None),
+            kept.checkpoint if kept else None,
+            tell,
+            os.cpu_count() or 1,
+        )
+    return report, kept.log_key.vkey if kept and not pinned else stated
+
+
+def _audit_public(
+    log: PublicLog, pinned: note.Ed25519Verifier | None, accepts: Policy | None, kept: Kept | None, file: Path
+) -> tuple[Report, str]:
+    known = pinned or _log_key(accepts, log) or (kept.log_key if kept else None)
+    log_key = known or logsource.stated_key(log)
+    if log_key is None:
+        raise Refused(f"log key: {log.name} states none; name it by --log-key or --policy")
+    trust = Trust(log_key, accepts.check if accepts else None, first_use=known is None)
+    marked = file.with_suffix(".bookmark")
+    with _bar() as tell:
+        try:
+            report = audit_public(
+                log,
+                trust,
+                kept.checkpoint if kept else None,
+                tell,
+                processes=os.cpu_count() or 1,
+                bookmark=bookmark.read(marked),
+                mark=lambda so_far: bookmark.write(marked, so_far),
+            )
+        except Unavailable as error:
+            goes_on = "; the same command goes on from where this one ended" if marked.exists() else ""
+            raise Unavailable(f"{error}{goes_on}") from None
+    bookmark.remove(marked)
+    return report, log_key.vkey
+
+
+def _place_of(target: str, name: str) -> Path | str:
+    """What the kept checkpoint is filed under: a path as it is on disk, or a URL without a password."""
+    if "://" in target:
+        return name
+    path = Path(target)
+    return path / logsource.DATABASE_FILE if (path / logsource.DATABASE_FILE).is_file() else path
+
+
+def _log_key(accepts: Policy | None, log: PublicLog | None = None) -> note.Ed25519Verifier | None:
+    """The policy's Ed25519 key of this log: where it names several logs, that of the origin in the checkpoint."""
+    if accepts is None:
+        return None
+    keys = [each.verifier for each in accepts.logs if isinstance(each.verifier, note.Ed25519Verifier)]
+    if len(keys) > 1 and log is not None:
+        try:
+            signed = note.parse(log.read(logsource.CHECKPOINT, logsource.LONGEST_NOTE))
+            origin = checkpoints.parse(signed.text).origin
+        except (Malformed, NotFound):
+            origin = None
+        keys = [key for key in keys if key.name == origin] or keys
+    if not keys:
+        raise Refused("policy: expected an Ed25519 key of a log, it names none")
+    return keys[0]
+
+
+def _stated_key(store: Store) -> str:
+    """The log key as the database states it, to be kept when a clean audit took it from there."""
     try:
         with store.snapshot() as now:
             return now.setting("log-vkey") or ""
     except sqlite3.DatabaseError:  # the audit says what is wrong with the file
         return ""
+
+
+@contextmanager
+def _bar() -> Iterator[Tell]:
+    columns = (TextColumn("audit"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("audit", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _report_as_json(report: Report) -> dict[str, object]:
