@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,6 +146,12 @@ class KeyStore:
     def app_of_fork(self, fork_id: str) -> str | None:
         row = self._row("SELECT app_id FROM forks WHERE fork_id=?", fork_id)
         return str(row[0]) if row else None
+
+    def apps_of_forks(self, fork_ids: Collection[str]) -> dict[str, str]:
+        """The apps that those of these forks belong to that are known, by fork id. One query."""
+        sql = f"SELECT fork_id, app_id FROM forks WHERE fork_id IN ({','.join('?' * len(fork_ids))})"  # noqa: S608
+        with self._lock:
+            return dict(self._connection.execute(sql, list(fork_ids)).fetchall())
 
     def forks_of(self, app_id: str) -> list[str]:
         with self._lock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
@@ -31,6 +31,7 @@ STEP_LIMIT = 1 << 24
 KEY_SCHEMES = frozenset({1})  # docs/format.md, "Keys of a record": the door takes no key reference that nobody can read
 LONGEST_BODY = 4096  # bytes
 LONGEST_PAYLOAD = 1 << 20  # bytes
+MOST_IN_BATCH = 1000  # records
 LARGEST_DIMENSION = 1 << 26
 
 _ENCODINGS = frozenset(wire.UpdateEncoding.values()) - {wire.UPDATE_ENCODING_UNSPECIFIED}
@@ -134,6 +135,10 @@ def admit(record: SignedRecord) -> Body:
 
 
 def encode_record(record: SignedRecord) -> bytes:
+    return _to_wire(record).SerializeToString(deterministic=True)
+
+
+def _to_wire(record: SignedRecord) -> wire.SignedRecord:
     return wire.SignedRecord(
         body=record.body,
         signatures=[signature_to_wire(signature) for signature in record.signatures],
@@ -141,7 +146,7 @@ def encode_record(record: SignedRecord) -> bytes:
             wire.Payload(kind=cast(wire.PayloadKind, kind), bytes=record.payloads[kind])
             for kind in sorted(record.payloads)
         ],
-    ).SerializeToString(deterministic=True)
+    )
 
 
 def decode_record(data: bytes) -> SignedRecord:
@@ -151,6 +156,38 @@ def decode_record(data: bytes) -> SignedRecord:
         message.ParseFromString(data)
     except DecodeError:
         raise Malformed(f"signed record: {len(data)} bytes do not parse as SignedRecord") from None
+    return _record_of(message)
+
+
+def encode_batch(records: Sequence[SignedRecord]) -> bytes:
+    return wire.SignedRecordBatch(records=[_to_wire(record) for record in records]).SerializeToString(
+        deterministic=True
+    )
+
+
+def decode_batch(data: bytes) -> list[SignedRecord | Malformed]:
+    """Read a SignedRecordBatch: of each record what came, or why it cannot be read.
+
+    Raises Malformed when the batch does not parse, Refused when it is empty or has more than MOST_IN_BATCH records.
+    """
+    message = wire.SignedRecordBatch()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise Malformed(f"batch: {len(data)} bytes do not parse as SignedRecordBatch") from None
+    if not 1 <= len(message.records) <= MOST_IN_BATCH:
+        raise Refused(f"batch: expected 1 to {MOST_IN_BATCH} records, got {len(message.records)}")
+    return [_record_or_error(each) for each in message.records]
+
+
+def _record_or_error(message: wire.SignedRecord) -> SignedRecord | Malformed:
+    try:
+        return _record_of(message)
+    except Malformed as error:
+        return error
+
+
+def _record_of(message: wire.SignedRecord) -> SignedRecord:
     payloads = {int(payload.kind): payload.bytes for payload in message.payloads}
     if len(payloads) != len(message.payloads):
         raise Malformed("signed record: a payload kind came twice")

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from ledger import __version__
-from ledger.api import evidence, log, records
+from ledger.api import batches, evidence, log, records, stream
 from ledger.api.errors import Unexpected, add_error_handlers
 from ledger.api.limits import BodyLimit
 from ledger.api.service import Service
@@ -39,10 +39,13 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
 
     app = FastAPI(title="forkledger", version=__version__, lifespan=lifespan)
     app.state.service = service
+    app.state.streams = stream.Streams()
     add_error_handlers(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(Unexpected)  # the outermost
     app.include_router(records.router)
+    app.include_router(batches.router)
+    app.include_router(stream.router)
     app.include_router(log.router)
     app.include_router(evidence.router)
 

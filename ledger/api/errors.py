@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from traceback import extract_tb
 from typing import Any
@@ -18,13 +20,17 @@ from ledger.errors import (
     AlreadyRecorded,
     BadProof,
     BadSignature,
+    Busy,
     Conflict,
+    Fenced,
     LedgerError,
     Malformed,
     NotFound,
     Refused,
     StaleNumber,
+    Unavailable,
 )
+from ledger.ledger import Ledger
 
 _LOG = logging.getLogger("forkledger.api")
 
@@ -38,30 +44,61 @@ _STATUS: Sequence[tuple[type[LedgerError], int, str]] = (
     (Malformed, 400, "malformed"),
     (Refused, 422, "refused"),
     (BadProof, 500, "bad_proof"),
+    (Busy, 429, "busy"),
+    (Fenced, 503, "fenced"),
+    (Unavailable, 503, "unavailable"),
 )
+RETRY_AFTER = 1  # seconds: a database that was lost is back in a moment, or not for long
+
+
+def error_object(status: int, code: str, message: str, param: str | None = None, **more: Any) -> dict[str, Any]:
+    """What stands under `error`. `more` is for fields that a client of ours can use, such as the expected number."""
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    return {"message": message, "type": kind, "param": param, "code": code, **more}
 
 
 def error_response(
     status: int, code: str, message: str, param: str | None = None, headers: dict[str, str] | None = None, **more: Any
 ) -> JSONResponse:
-    """An OpenAI error object. `more` is for fields that a client of ours can use, such as the expected number."""
-    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
-    body = {"error": {"message": message, "type": kind, "param": param, "code": code, **more}}
-    return JSONResponse(body, status, headers)
+    """An OpenAI error object, as the answer to a request."""
+    return JSONResponse({"error": error_object(status, code, message, param, **more)}, status, headers)
+
+
+def refusal(ledger: Ledger, error: LedgerError) -> tuple[int, dict[str, Any]]:
+    """The status and the error object of an error, for a whole request or for one record of many.
+
+    That of AlreadyRecorded has the receipt of the record that stands, which is read from the store.
+    """
+    status, code = next(((s, c) for kind, s, c in _STATUS if isinstance(error, kind)), (500, "ledger_error"))
+    message = str(error)
+    more: dict[str, Any] = {}
+    if isinstance(error, StaleNumber):
+        more["expected"] = error.expected
+    if isinstance(error, AlreadyRecorded):
+        try:
+            more["receipt"] = ledger.receipt_of(ledger.entry_at(error.leaf_index)).decode()
+        except LedgerError as worse:
+            return refusal(ledger, worse)
+    if isinstance(error, Unavailable):
+        message += "; to ask again with the same bytes is safe"
+    return status, error_object(status, code, message, **more)
+
+
+def _retry_after(error: LedgerError) -> dict[str, str] | None:
+    if isinstance(error, Busy):
+        return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
+    if isinstance(error, Unavailable) and not isinstance(error, Fenced):
+        return {"retry-after": str(RETRY_AFTER)}
+    return None  # one who was superseded stays so
 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Turn every error into an error object: expected ones with their reason, others without a word of detail."""
 
     @app.exception_handler(LedgerError)
-    async def _ledger_error(request: Request, error: LedgerError) -> JSONResponse:
-        status, code = next(((s, c) for kind, s, c in _STATUS if isinstance(error, kind)), (500, "ledger_error"))
-        more: dict[str, Any] = {}
-        if isinstance(error, StaleNumber):
-            more["expected"] = error.expected
-        if isinstance(error, AlreadyRecorded):
-            more["receipt"] = _receipt_at(request, error.leaf_index)
-        return error_response(status, code, str(error), **more)
+    def _ledger_error(request: Request, error: LedgerError) -> JSONResponse:  # not async: it may read the store
+        status, described = refusal(request.app.state.service.ledger, error)
+        return JSONResponse({"error": described}, status, _retry_after(error))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -81,7 +118,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 class Unexpected:
-    """ASGI middleware: an error that nobody expected becomes a 500 without detail.
+    """ASGI middleware: an error that nobody expected becomes a 500 without detail, or ends a WebSocket with 1011.
 
     The log names its type and where it was raised, and not its message, which may quote what came.
     """
@@ -94,16 +131,19 @@ class Unexpected:
 
         async def watched(message: Message) -> None:
             nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
+            begun = begun or message["type"] in ("http.response.start", "websocket.accept")
             await send(message)
 
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
-            if scope["type"] != "http":
+            if scope["type"] == "lifespan":
                 raise
-            _LOG.error("%s %s failed: %s", scope["method"], scope["path"], place_of(error))
-            if not begun:  # otherwise the server ends the connection, for the answer is not complete
+            _LOG.error("%s %s failed: %s", scope.get("method", "WebSocket"), scope["path"], place_of(error))
+            if begun and scope["type"] == "websocket":
+                with suppress(Exception):  # it may be closed already
+                    await send({"type": "websocket.close", "code": 1011, "reason": "the service failed"})
+            elif not begun:  # otherwise the server ends the connection, for the answer is not complete
                 response = error_response(
                     500, "internal", "the service failed; nothing of this request was acknowledged"
                 )
@@ -114,9 +154,3 @@ def place_of(error: BaseException) -> str:
     """Type and place of an error, for a log."""
     frames = extract_tb(error.__traceback__)
     return f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else type(error).__name__
-
-
-def _receipt_at(request: Request, leaf_index: int) -> str:
-    ledger = request.app.state.service.ledger
-    receipt: bytes = ledger.receipt_of(ledger.entry_at(leaf_index))
-    return receipt.decode()

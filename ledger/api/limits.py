@@ -1,30 +1,54 @@
-"""Refuses a body that is too large before it is read into memory."""
+"""Refuses a body that is too large before it is read into memory, and any while too much of others' is held."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ledger.api.errors import error_response
+from ledger.api.errors import RETRY_AFTER, error_response
 
-LONGEST_REQUEST = 4 << 20  # bytes: a record with four payloads of the largest size does not fit, any real one does
+# bytes: a record with four payloads of the largest size does not fit, any real one does. A thousand records of 4 KB do
+# too, and a transaction takes no more than that: a larger batch would gain nothing.
+LONGEST_REQUEST = 4 << 20
+MOST_HELD = 256 << 20  # bytes of all bodies that were not answered yet
 
 
 class BodyLimit:
-    """ASGI middleware: 413 once more than `limit` bytes are announced or arrive."""
+    """ASGI middleware: 413 once more than `limit` bytes are announced or arrive; 429 while `most_held` are held.
 
-    def __init__(self, app: ASGIApp, limit: int = LONGEST_REQUEST) -> None:
+    A body is held until its request is answered. For as long as the queue behind it is full, or the threads before the
+    queue are at work, bodies pile up here and nowhere else.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int = LONGEST_REQUEST, most_held: int = MOST_HELD) -> None:
         self._app = app
         self._limit = limit
+        self._most_held = most_held
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = error_response(413, "too_large", f"request body: expected at most {self._limit} bytes")
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > self._limit:
-            await refusal(scope, receive, send)
+            await self._too_large(scope, receive, send)
             return
+        held = 0
+
+        def hold(length: int) -> bool:
+            nonlocal held
+            held += length
+            self._held += length
+            return self._held <= self._most_held
+
+        try:
+            await self._bounded(hold, scope, receive, send)
+        finally:
+            self._held -= held
+
+    async def _bounded(self, hold: Callable[[int], bool], scope: Scope, receive: Receive, send: Send) -> None:
         # Without an announced length, bytes are counted as they come: read here, handed on whole.
         body = bytearray()
         more = True
@@ -32,11 +56,15 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return
-            body += message.get("body", b"")
+            part = message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > self._limit:
-                await refusal(scope, receive, send)
+            if len(body) + len(part) > self._limit:
+                await self._too_large(scope, receive, send)
                 return
+            if part and not hold(len(part)):
+                await self._too_much(scope, receive, send)
+                return
+            body += part
         handed = False
 
         async def once() -> Message:
@@ -47,3 +75,12 @@ class BodyLimit:
             return {"type": "http.request", "body": bytes(body), "more_body": False}
 
         await self._app(scope, once, send)
+
+    async def _too_large(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = f"request body: expected at most {self._limit} bytes"
+        await error_response(413, "too_large", message)(scope, receive, send)
+
+    async def _too_much(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = f"request body: more than {self._most_held} bytes of others wait already; nothing was taken"
+        headers = {"retry-after": str(RETRY_AFTER)}
+        await error_response(429, "busy", message, headers=headers)(scope, receive, send)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
+from ledger.api.appending import admit, receipt_view
 from ledger.api.service import Caller, Served, Service, expect_own_fork
 from ledger.entry import FORK_CREATED, SELF, SignedControl, admit_fork_created, decode_control
-from ledger.errors import Conflict, Refused
+from ledger.errors import Conflict, LedgerError, Refused
 from ledger.keystore import App
-from ledger.record import admit_body, decode_record
+from ledger.record import decode_record
 from ledger.rights import check_fork_created
 
 LARGEST_PAGE = 8 << 20  # bytes of payloads in one answer
@@ -37,19 +39,19 @@ def _create(service: Service, caller: App, control: SignedControl) -> dict[str, 
         if service.keystore.app_of_fork(created.fork_id) is None and service.ledger.store.head(created.fork_id):
             raise Conflict(f"fork {created.fork_id}: exists already")
         service.keystore.claim_fork(created.fork_id, caller.app_id)
-    return receipt_view(service, service.ledger.create_fork(control))
+    return receipt_view(service.ledger.create_fork(control))
 
 
 @router.post("/records", status_code=201)
 async def append(request: Request, caller: Caller, service: Served) -> dict[str, Any]:
     """Append a protobuf `SignedRecord`. 201 with the receipt once it is durable; the same bytes get it again."""
-    record = decode_record(await request.body())
-
-    def work() -> dict[str, Any]:
-        expect_own_fork(service, caller, admit_body(record.body).fork_id)
-        return receipt_view(service, service.ledger.append(record))
-
-    return await run_in_threadpool(work)
+    data = await request.body()
+    admitted = await run_in_threadpool(lambda: admit(service, caller, [decode_record(data)]))
+    outcomes = await asyncio.wrap_future(service.ledger.submit(admitted))  # holds no thread
+    (result,) = service.ledger.promise(admitted, outcomes)
+    if isinstance(result, LedgerError):
+        raise result
+    return receipt_view(result)
 
 
 @router.get("/forks/{fork_id}/entries")
@@ -80,18 +82,6 @@ def entries(
             }
         )
     return {"fork_id": fork_id, "entries": page}
-
-
-def receipt_view(service: Service, signed: bytes) -> dict[str, Any]:
-    """A receipt as JSON: the signed note, and what it says."""
-    receipt = service.ledger.open_receipt(signed)
-    return {
-        "fork_id": receipt.fork_id,
-        "version": receipt.version,
-        "leaf_index": receipt.leaf_index,
-        "entry_hash": receipt.entry_hash.hex(),
-        "receipt": signed.decode(),
-    }
 
 
 def _base64(data: bytes) -> str:

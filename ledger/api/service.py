@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from ledger.errors import Malformed, NotFound
 from ledger.keys import check_fork_id
@@ -27,15 +28,16 @@ class Service:
     random: Callable[[int], bytes]
 
 
-def service_of(request: Request) -> Service:
-    service: Service = request.app.state.service
+async def service_of(asked: HTTPConnection) -> Service:  # async, for it needs no thread
+    service: Service = asked.app.state.service
     return service
 
 
-def caller_of(request: Request) -> App:
-    """The app whose API key came as `Authorization: Bearer fl_...`."""
-    scheme, _, api_key = request.headers.get("authorization", "").partition(" ")
-    app = service_of(request).keystore.app_of_key(api_key.strip()) if scheme.lower() == "bearer" else None
+def caller_of(asked: HTTPConnection) -> App:
+    """The app whose API key came as `Authorization: Bearer fl_...`, with a request or to open a stream."""
+    scheme, _, api_key = asked.headers.get("authorization", "").partition(" ")
+    service: Service = asked.app.state.service
+    app = service.keystore.app_of_key(api_key.strip()) if scheme.lower() == "bearer" else None
     if app is None:
         raise HTTPException(401, "expected the API key of an app as bearer token", {"www-authenticate": "Bearer"})
     return app
