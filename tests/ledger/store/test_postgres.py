@@ -18,7 +18,7 @@ from ledger.audit import audit
 from ledger.errors import Conflict, Malformed, NotFound, Unavailable
 from ledger.ledger import Ledger
 from ledger.publish import publish
-from ledger.store import NewEntry, Store, postgres_growth, postgres_recorder
+from ledger.store import NewEntry, Store, postgres, postgres_growth, postgres_recorder
 from ledger.store.postgres import PostgresStore, open_read_only, open_store
 from tests.ledger.store.test_store import FORK, OTHER, add, everything, new
 from tests.ledger.store.wire import Wire
@@ -178,6 +178,21 @@ def test_no_query_reads_a_whole_table_however_small_it_was_when_it_was_planned(
     grows = {name: counts for name, *counts in scans if name not in ("head", "settings")}
     assert sorted(grows) == ["checkpoints", "entries", "heads", "payloads"]
     assert all(whole == 0 and by_index > 10 for whole, by_index in grows.values()), grows
+
+
+def test_first_entries_are_read_once_and_not_kept_without_end(
+    store: PostgresStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_MOST_FIRST_ENTRIES", 10)
+    entries = many(25)
+    add(store, *entries)
+    for begin in range(0, 25, 5):
+        forks = [entry.fork_id for entry in entries[begin : begin + 5]]
+        assert list(store.first_entries(forks)) == forks
+        with answers(store, tmp_path) as said:
+            assert list(store.first_entries(forks)) == forks
+        assert said == []
+        assert len(store._first_entries) <= 10
 
 
 # --- what a server, or someone at it, may do ---
