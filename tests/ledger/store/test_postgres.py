@@ -188,9 +188,9 @@ def test_first_entries_are_read_once_and_not_kept_without_end(
     add(store, *entries)
     for begin in range(0, 25, 5):
         forks = [entry.fork_id for entry in entries[begin : begin + 5]]
-        assert list(store.first_entries(forks)) == forks
+        assert set(store.first_entries(forks)) == set(forks)
         with answers(store, tmp_path) as said:
-            assert list(store.first_entries(forks)) == forks
+            assert set(store.first_entries(forks)) == set(forks)
         assert said == []
         assert len(store._first_entries) <= 10
 
