@@ -130,6 +130,53 @@ def audit(
 
 
 @app.command()
+def watch(
+    fork_id: Annotated[str, typer.Argument(metavar="FORK", help="The fork's id.")],
+    log: Annotated[
+        str, typer.Option("--log", metavar="URL|FOLDER|FILE", help="Where the log is read, as for `forkledger audit`.")
+    ],
+    log_key: Annotated[
+        str, typer.Option("--log-key", metavar="VKEY", help="The log's public key, as its operator gave it.")
+    ] = "",
+    owner_key: Annotated[
+        str, typer.Option(metavar="HEX", help="The owner's public key, or its key id. [as the fork's first entry says]")
+    ] = "",
+    every: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Look again and again, so long apart. [once]")
+    ] = 0,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", metavar="FILE", help="What was seen last. [a file for this fork and log]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look after a fork: that its log only grew, its head did not go back, and its owner signed all that is new.
+
+    Ends with 0 when nothing is wrong, 1 with an alarm that names leaf and version, 2 on wrong usage, 3 when the log
+    cannot be read or has no such fork. The first look reads the whole log, later ones what is new.
+    """
+    from ledger import note
+    from ledger.commands import watch as command
+    from ledger.errors import LedgerError
+    from ledger.settings import Settings
+
+    try:
+        pinned = note.Ed25519Verifier.from_vkey(log_key) if log_key else None
+    except LedgerError as error:
+        raise typer.BadParameter(str(error), param_hint="--log-key") from None
+    try:
+        owner = bytes.fromhex(owner_key) if owner_key else None
+    except ValueError:
+        owner = b""
+    if owner is not None and len(owner) != 32:
+        raise typer.BadParameter("expected 64 hex digits", param_hint="--owner-key")
+    kept_in = Settings().state.expanduser() / "watch"
+    with _refusals():
+        clean = command.watch_fork(fork_id, log, pinned, owner, state, kept_in, every, as_json)
+    raise typer.Exit(0 if clean else 1)
+
+
+@app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="Evidence of one entry, as `forkledger evidence` writes it.")],
     policy: Annotated[

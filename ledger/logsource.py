@@ -11,11 +11,11 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import httpx
 
@@ -27,12 +27,14 @@ from ledger.store import Store
 from ledger.store.sqlite import open_read_only
 from ledger.tiles import FULL, Tile
 
+T = TypeVar("T")
+
 CHECKPOINT, KEYS = "checkpoint", "v1/log/keys"
 LONGEST_NOTE = 1 << 20  # bytes; a hundred ML-DSA cosignatures are a third of it
 LONGEST_BUNDLE = FULL * (2 + tiles.MAX_ENTRY_BYTES)
 AHEAD = 16  # files asked for before they are needed, of a log that is far away
 
-_TRIES, _PAUSE = 4, 0.5  # seconds after the first try; doubled each time
+_TRIES = 4
 _SCHEMES = ("http://", "https://")
 _DATABASE_SCHEMES = ("postgresql://", "postgres://")
 DATABASE_FILE = "ledger.db"
@@ -80,11 +82,11 @@ class Website:
     """A log by its URL. What fails for a moment is asked for again before it is given up as Unavailable."""
 
     ahead = AHEAD
+    pause = 0.5  # seconds after the first try; doubled each time
 
-    def __init__(self, url: str, client: httpx.Client | None = None, pause: float = _PAUSE) -> None:
+    def __init__(self, url: str) -> None:
         self.name = url.rstrip("/")
-        self._client = client or httpx.Client(timeout=30)
-        self._pause = pause
+        self._client = httpx.Client(timeout=30)
 
     def read(self, path: str, longest: int) -> bytes:
         for turn in range(_TRIES):
@@ -93,7 +95,7 @@ class Website:
             except Unavailable:
                 if turn == _TRIES - 1:
                     raise
-            time.sleep(self._pause * 2**turn)
+            time.sleep(self.pause * 2**turn)
         raise AssertionError("unreachable")
 
     def _ask(self, path: str, longest: int) -> bytes:
@@ -206,17 +208,28 @@ def read_page(log: PublicLog, tile: Tile) -> Page:
 
 def read_pages(log: PublicLog, first: int, size: int) -> Generator[Page, None, None]:
     """The pages of a log of this size from the one that leaf `first` stands on. Raises Unavailable."""
-    wanted = (
-        Tile(0, index, min(FULL, size - index * FULL)) for index in range(first // FULL, -(-size // FULL))
-    )  # fmt: skip
+    return _read_each(log, first, size, read_page)
+
+
+def read_bundles(log: PublicLog, first: int, size: int) -> Generator[tuple[int, list[bytes]], None, None]:
+    """The same without the hashes: the number of each bundle's first leaf, and its entries as far as they go."""
+
+    def read(log: PublicLog, tile: Tile) -> tuple[int, list[bytes]]:
+        return tile.index * FULL, read_bundle(log, Tile(None, tile.index, tile.width))[0]
+
+    return _read_each(log, first, size, read)
+
+
+def _read_each(log: PublicLog, first: int, size: int, read: Callable[[PublicLog, Tile], T]) -> Generator[T, None, None]:
+    wanted = (Tile(0, index, min(FULL, size - index * FULL)) for index in range(first // FULL, -(-size // FULL)))
     if not log.ahead:
-        yield from (read_page(log, tile) for tile in wanted)
+        yield from (read(log, tile) for tile in wanted)
         return
-    coming: deque[Future[Page]] = deque()
+    coming: deque[Future[T]] = deque()
     with ThreadPoolExecutor(log.ahead, thread_name_prefix="read-ahead") as readers:
         try:
             for tile in wanted:
-                coming.append(readers.submit(read_page, log, tile))
+                coming.append(readers.submit(read, log, tile))
                 if len(coming) > log.ahead:
                     yield coming.popleft().result()
             while coming:
