@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ledger import __version__
 from ledger.api import batches, evidence, log, records, stream
+from ledger.api.appending import Appending
 from ledger.api.errors import Unexpected, add_error_handlers
 from ledger.api.limits import BodyLimit
 from ledger.api.service import Service
@@ -39,6 +40,7 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
 
     app = FastAPI(title="forkledger", version=__version__, lifespan=lifespan)
     app.state.service = service
+    app.state.appending = Appending(service)
     app.state.streams = stream.Streams()
     add_error_handlers(app)
     app.add_middleware(BodyLimit)

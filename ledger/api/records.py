@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from ledger.api.appending import admit, receipt_view
+from ledger.api.appending import Appending, as_json, receipt_view
 from ledger.api.service import Caller, Served, Service, expect_own_fork
 from ledger.entry import FORK_CREATED, SELF, SignedControl, admit_fork_created, decode_control
-from ledger.errors import Conflict, LedgerError, Refused
+from ledger.errors import Conflict, Refused
 from ledger.keystore import App
 from ledger.record import decode_record
 from ledger.rights import check_fork_created
@@ -43,15 +43,13 @@ def _create(service: Service, caller: App, control: SignedControl) -> dict[str, 
 
 
 @router.post("/records", status_code=201)
-async def append(request: Request, caller: Caller, service: Served) -> dict[str, Any]:
+async def append(request: Request, caller: Caller) -> Response:
     """Append a protobuf `SignedRecord`. 201 with the receipt once it is durable; the same bytes get it again."""
     data = await request.body()
-    admitted = await run_in_threadpool(lambda: admit(service, caller, [decode_record(data)]))
-    outcomes = await asyncio.wrap_future(service.ledger.submit(admitted))  # holds no thread
-    (result,) = service.ledger.promise(admitted, outcomes)
-    if isinstance(result, LedgerError):
-        raise result
-    return receipt_view(result)
+    appending: Appending = request.app.state.appending
+    (result,) = await appending.append(caller, len(data), lambda: [decode_record(data)])
+    status = result.pop("status", 201)
+    return Response(as_json(result), status, media_type="application/json")
 
 
 @router.get("/forks/{fork_id}/entries")

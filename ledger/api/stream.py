@@ -12,21 +12,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 from fastapi import APIRouter, WebSocket
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocketDisconnect
 
-from ledger.api.appending import Admitted, Arrived, Result, admit, as_json, result_view
+from ledger.api.appending import Appending, Arrived, as_json, refusal_view
 from ledger.api.limits import LONGEST_REQUEST
 from ledger.api.service import Caller, Served, Service, caller_of
 from ledger.errors import Busy, LedgerError, Malformed, Refused, Unavailable
 from ledger.keystore import App
 from ledger.record import decode_record
-from ledger.sequencer import Outcome
 
 MOST_UNANSWERED = 512  # records of one stream, and
 MOST_BYTES_UNANSWERED = LONGEST_REQUEST  # about: the frame that reaches it is still taken
@@ -35,6 +33,8 @@ PATIENCE = 30  # times that a stream waits for a full queue before it hands the 
 RESTART, KEY_GONE = 1012, 4401  # close codes: the registered one, and ours for what is 401 over HTTP
 
 router = APIRouter(prefix="/v1", tags=["records"])
+
+_Frame = bytes | LedgerError  # or why what came is none
 
 
 class Streams:
@@ -74,19 +74,20 @@ async def stream(websocket: WebSocket, caller: Caller, service: Served) -> None:
 
 
 class _Stream:
-    """One open stream: a task that reads frames, and another, `serve`, that submits and answers what was read."""
+    """One open stream: a task that reads frames, and beside it `serve`, which appends and answers what was read."""
 
     def __init__(self, websocket: WebSocket, caller: App, service: Service) -> None:
         self._websocket = websocket
         self._caller = caller
         self._service = service
-        self._reading = asyncio.create_task(self._read())
-        self._frames: list[bytes | LedgerError] = []  # read, and in no submission yet
-        self._unanswered = self._bytes = 0  # read, and not answered yet
-        self._answered = 0
-        self._over = self._gone = False  # nothing more will be read; and nobody would hear an answer
+        self._appending: Appending = websocket.app.state.appending
+        self._frames: list[_Frame] = []  # read, and not being appended yet
+        self._unanswered = self._bytes = 0  # of what was read
+        self._answered = 0  # frames
+        self._over = self._gone = False  # nothing more will be read; nobody would hear an answer
         self._news = asyncio.Event()  # there are frames, or it is over
-        self._room = asyncio.Event()  # there is room for another frame
+        self._room = asyncio.Event()  # something was answered
+        self._reading = asyncio.create_task(self._read())
 
     async def serve(self) -> None:
         try:
@@ -97,7 +98,7 @@ class _Stream:
             if not self._gone:
                 await self._websocket.close(RESTART, "the server is stopping; send what was not answered again")
         except WebSocketDisconnect:
-            pass  # while it was answered
+            pass  # while it was being answered
         except HTTPException as error:
             with suppress(WebSocketDisconnect):
                 await self._websocket.close(KEY_GONE, error.detail)
@@ -121,65 +122,56 @@ class _Stream:
                 frame = _expect_frame(message.get("bytes"))
                 self._frames.append(frame)
                 self._unanswered += 1
-                self._bytes += len(frame) if isinstance(frame, bytes) else 0
+                self._bytes += _size([frame])
                 self._news.set()
         finally:
             self._over = True
             self._news.set()
 
     async def _work(self) -> None:
-        """Submit what was read, answer it, and so on while more comes."""
-        while not self._gone:
+        """Append what was read, answer it, and so on while more comes."""
+        while not self._gone and (self._frames or not self._over):
             await self._news.wait()
             self._news.clear()
             frames, self._frames = self._frames, []
-            if frames:
-                for text in await self._answers(frames):
-                    await self._websocket.send_text(text)
-                self._answered += len(frames)
-                self._unanswered -= len(frames)
-                self._bytes -= sum(len(frame) for frame in frames if isinstance(frame, bytes))
-                self._room.set()
-            if self._over:
-                self._news.set()  # for good
-                if not self._frames:
-                    return
+            if not frames:
+                continue
+            for result in await self._results(frames):
+                await self._websocket.send_text(as_json({"n": self._answered, **result}))
+                self._answered += 1
+            self._unanswered -= len(frames)
+            self._bytes -= _size(frames)
+            self._room.set()
 
-    async def _answers(self, frames: Sequence[bytes | LedgerError]) -> list[str]:
-        admitted = await run_in_threadpool(self._admit, frames)
-        results: Sequence[Result]
+    async def _results(self, frames: Sequence[_Frame]) -> list[dict[str, Any]]:
         try:
-            outcomes = await asyncio.wrap_future(await self._submit(admitted))
-        except Unavailable as error:  # of all that passed the door
-            results = [each if isinstance(each, LedgerError) else error for each in admitted]
-            return await run_in_threadpool(self._texts, results)
-        return await run_in_threadpool(lambda: self._texts(self._service.ledger.promise(admitted, outcomes)))
-
-    def _admit(self, frames: Sequence[bytes | LedgerError]) -> list[Admitted]:
-        caller_of(self._websocket)  # a key may have been taken back since the stream was opened
-        arrived = [_decoded(frame) for frame in frames]
-        try:
-            return admit(self._service, self._caller, arrived)
+            return await self._patiently(frames)
         except Unavailable as error:
-            return [error] * len(frames)
+            return [refusal_view(self._service, error)] * len(frames)
 
-    async def _submit(self, admitted: list[Admitted]) -> Future[list[Outcome]]:
+    async def _patiently(self, frames: Sequence[_Frame]) -> list[dict[str, Any]]:
         for _ in range(PATIENCE):
             try:
-                return self._service.ledger.submit(admitted)
+                return await self._append(frames)
             except Busy as error:
                 await asyncio.sleep(error.retry_after)
-                if self._gone:
-                    raise WebSocketDisconnect from None
-        return self._service.ledger.submit(admitted)
+            if self._gone:
+                raise WebSocketDisconnect
+        return await self._append(frames)
 
-    def _texts(self, results: Sequence[Result]) -> list[str]:
-        return [
-            as_json({"n": n, **result_view(self._service, result)}) for n, result in enumerate(results, self._answered)
-        ]
+    async def _append(self, frames: Sequence[_Frame]) -> list[dict[str, Any]]:
+        def read() -> list[Arrived]:
+            caller_of(self._websocket)  # the key may have been taken back since the stream was opened
+            return [_record_or_error(frame) for frame in frames]
+
+        return await self._appending.append(self._caller, _size(frames), read)
 
 
-def _expect_frame(frame: bytes | None) -> bytes | LedgerError:
+def _size(frames: Sequence[_Frame]) -> int:
+    return sum([len(frame) for frame in frames if isinstance(frame, bytes)])
+
+
+def _expect_frame(frame: bytes | None) -> _Frame:
     if frame is None:
         return Malformed("frame: expected a binary one with a SignedRecord, got text")
     if len(frame) > LONGEST_REQUEST:
@@ -187,7 +179,7 @@ def _expect_frame(frame: bytes | None) -> bytes | LedgerError:
     return frame
 
 
-def _decoded(frame: bytes | LedgerError) -> Arrived:
+def _record_or_error(frame: _Frame) -> Arrived:
     try:
         return decode_record(frame) if isinstance(frame, bytes) else frame
     except LedgerError as error:
