@@ -2,9 +2,10 @@
 
 The log is a folder of tiles, made before the clock: forks, each of one fork-created and then records, taking turns. An
 audit reads every file, parses every entry, hashes every leaf and node, compares every tile, follows every chain.
-Ours runs in this one process, and a core's rate is that of a second of its processor time: other processes do not count. The peer is a loop of `VerifyKey.verify` over the
-same messages, keys made beforehand: nothing is read, parsed, hashed or chained. Interleaved, median of the rounds.
-Floors: 400,000 entries/s without signatures; 0.8 of the peer with them. What all cores bring, by the clock, is printed beside it.
+Ours runs in this one process. A core's rate is that of a second of its processor time: what else runs here does not
+count. The peer is a loop of `VerifyKey.verify` over the same messages, with keys made beforehand: nothing is read,
+parsed, hashed or chained. Interleaved, median of the rounds. Floors: 400,000 entries/s without signatures; 0.8 of the
+peer with them. What all cores bring, by the clock, is printed beside it.
 """
 
 from __future__ import annotations

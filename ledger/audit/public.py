@@ -195,7 +195,7 @@ class _Audit:
             return bool(hashes)
         if page.tile.width < FULL:
             self._edge = hashes
-        self._check_kept_root(page.first, hashes)
+        self._check_kept_root(page, hashes)
         if page.tile.width == FULL:
             self._tree.add(hashes)
         return True
@@ -220,14 +220,16 @@ class _Audit:
                 last = ((first + at + 1) << HEIGHT * level) - 1
                 self._fault(last, None, None, 8, f"{tile.path}: hash {at} is not that of what is under it")
 
-    def _check_kept_root(self, first: int, hashes: Sequence[bytes]) -> None:
+    def _check_kept_root(self, page: Page, hashes: Sequence[bytes]) -> None:
         """Step 11, when these leaves after what the tree holds reach the size that was kept."""
-        if self._kept is None or not first < self._kept.size <= first + len(hashes):
+        if self._kept is None or not page.first < self._kept.size <= page.first + len(hashes):
             return
         size = self._kept.size
-        if self._tree.root(hashes[: size - first]) != self._kept.root:
+        last = size - 1 - page.first
+        if self._tree.root(hashes[: last + 1]) != self._kept.root:
+            at = self._place(size - 1, page.entries[last]) if last < len(page.entries) else Place(size - 1, None, None)
             self._fault(
-                *self._last._replace(leaf=size - 1), 11,
+                *at, 11,
                 f"kept checkpoint of size {size}: the entries before it were changed since",
             )  # fmt: skip
 
