@@ -16,7 +16,7 @@ DRAIN = 20  # seconds that open connections get to read their answers; turns und
 
 def serve(data: Path, keys: Path, origin: str, host: str, port: int) -> None:
     """Open or make everything in `data` and `keys`, and serve until SIGINT or SIGTERM."""
-    import uvicorn
+    from ledger.api.server import Server
 
     operator = open_operator_keys(data, keys, origin)
     app = build_app(data, operator)
@@ -24,14 +24,12 @@ def serve(data: Path, keys: Path, origin: str, host: str, port: int) -> None:
     typer.echo(f"log key (pin this): {operator.log.vkey}")
     if not apps:
         typer.echo("no app may call yet: `forkledger keys add-app NAME` prints an API key")
-    config = uvicorn.Config(
-        app, host=host, port=port, log_level="info", server_header=False, timeout_graceful_shutdown=DRAIN
-    )
+    server = Server(app, host, port, DRAIN)
     # uvicorn drains on a signal and then raises it once more, which would end the process as if it had been killed.
     # These handlers are what it finds then: told to stop and stopped is success.
     for told in (signal.SIGTERM, signal.SIGINT):
         signal.signal(told, _end)
-    uvicorn.Server(config).run()
+    server.run()
 
 
 def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
