@@ -89,10 +89,10 @@ class Chains:
         match, forks, varint, float_of = self._pattern.match, self.forks, lean.varint, lean.FLOAT.unpack
         small, few = lean.SMALL_VARINTS, len(lean.SMALL_VARINTS)
         claims, before_body = self._signatures, self._before_body
-        leaf, records = first, 0
+        alone = 0
         hashes: list[bytes] = []
         begun = _LEAF.copy
-        for data in page:
+        for leaf, data in enumerate(page, first):
             found = match(data)
             if found is not None:
                 fork_id, version, previous, length, body, number, rate, _, terms, key_id, signature = found.groups()
@@ -118,15 +118,13 @@ class Chains:
                     fork.version = v
                     fork.head = here
                     fork.interactions = n
-                    records += 1
                     if claims is not None:
                         claims.add(Claim(leaf, fork_id.decode(), v, fork.key, signature + before_body + body))
-                    leaf += 1
                     continue
             stated = published[(leaf - first) * HASH_SIZE : (leaf - first + 1) * HASH_SIZE]
             hashes.append(self._check_alone(leaf, data, stated))
-            leaf += 1
-        self.records += records
+            alone += 1
+        self.records += len(page) - alone  # those that were checked alone are counted there
         return hashes
 
     def _check_alone(self, leaf: int, data: bytes, stated: bytes) -> bytes:

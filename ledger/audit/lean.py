@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from ledger.entry import USER_TRAINING_RECORD, ForkCreated
 
-_ANY_32 = rb".{32}"
-_VARINT = rb"[\x80-\xff]{0,8}[\x01-\x7f]"  # 1 to 2^63 - 1, the shortest form
-_SHORT = rb"[\x80-\xff]?[\x01-\x7f]"
+# Possessive, for speed: there is never another way to match.
+_ANY_32 = rb".{32}+"
+_VARINT = rb"[\x80-\xff]{0,8}+[\x01-\x7f]"  # 1 to 2^63 - 1, the shortest form
+_SHORT = rb"[\x80-\xff]?+[\x01-\x7f]"
 FLOAT = Struct("<f")
 
 
@@ -46,8 +47,8 @@ def pattern(origin: str) -> re.Pattern[bytes]:
         (
             rb"\x12\x24(?P=fork_id)",
             rb"\x18(?P<number>" + _VARINT + rb")",
-            rb"(?:\x3d(?P<rate>.{4}))?",
-            rb"\x6a\x10.{16}",
+            rb"(?:\x3d(?P<rate>.{4}+))?",
+            rb"\x6a\x10.{16}+",
             *(rb"\x72\x24\x08" + kind + rb"\x12\x20" + _ANY_32 for kind in (rb"\x01", rb"\x02")),
             rb"(?P<update>\x72\x24\x08\x03\x12\x20" + _ANY_32 + rb")?",
             rb"\x72\x24\x08\x04\x12\x20" + _ANY_32,
@@ -61,12 +62,12 @@ def pattern(origin: str) -> re.Pattern[bytes]:
     whole = b"".join(
         (
             rb"\x0a" + re.escape(varint(len(name)) + name),
-            rb"\x12\x24(?P<fork_id>.{36})",
+            rb"\x12\x24(?P<fork_id>.{36}+)",
             rb"\x18(?P<version>" + _VARINT + rb")",
             rb"\x22\x20(?P<previous>" + _ANY_32 + rb")",
             rb"\x2a" + re.escape(bytes([len(topic)]) + topic),
             rb"\x32(?P<length>" + _SHORT + rb")(?P<body>" + body + rb")",
-            rb"\x3a\x66\x0a\x20(?P<key_id>" + _ANY_32 + rb")\x10\x01\x1a\x40(?P<signature>.{64})",
+            rb"\x3a\x66\x0a\x20(?P<key_id>" + _ANY_32 + rb")\x10\x01\x1a\x40(?P<signature>.{64}+)",
             rb"\x40\x01\Z",  # authority: the fork's first entry, whose key is the only one that may sign yet
         )
     )

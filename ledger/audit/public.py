@@ -79,7 +79,7 @@ class _Audit:
         self._entries = 0
         self._gap = False  # a leaf's hash is not known: no root can be right
         self._whole = True  # between two pages: what is known is of whole tiles
-        self._last = Place(None, None, None)
+        self._last = b""  # entry
 
     def run(self, bookmark: Bookmark | None) -> Report:
         self._notices.append("payloads: a public log has none of them; that they are kept was not checked")
@@ -188,7 +188,7 @@ class _Audit:
             self._compare_hashes(page, hashes, stated)
             hashes += stated[len(hashes) :]  # for entries that did not come, as the log has them
         if page.entries:
-            self._last = self._place(page.first + len(page.entries) - 1, page.entries[-1])
+            self._last = page.entries[-1]
         if len(hashes) < page.tile.width:
             self._gap = True
         if self._gap:
@@ -248,7 +248,7 @@ class _Audit:
             return False
         if self._tree.root(self._edge) == checkpoint.root:
             return True
-        at = self._last._replace(leaf=checkpoint.size - 1 if checkpoint.size else None)
+        at = self._place(checkpoint.size - 1, self._last) if checkpoint.size else Place(None, None, None)
         self._fault(
             *at,
             10,
