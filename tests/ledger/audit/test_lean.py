@@ -109,6 +109,18 @@ def test_an_audit_that_never_takes_the_short_way_says_the_same(data: bytes) -> N
     assert verdicts[0] == verdicts[1]
 
 
+def test_a_body_of_another_length_than_it_states_does_not_take_the_short_way() -> None:
+    data = RECORDS[0]
+    found = PATTERN.match(data)
+    assert found is not None
+    at = found.start("length")
+    changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    assert PATTERN.match(changed)
+    faults = Faults()
+    Chains(faults, ORIGIN, Signatures(faults)).check_page(0, [*FORKS.entries[:2], changed], b"")
+    assert [(fault.leaf, fault.step) for fault in faults.first()] == [(2, 3)]
+
+
 @given(st.integers(0, 2**24 + 1), st.sampled_from([0.0, 1.0, 0.5]))
 def test_only_steps_take_the_short_way(step: int, off: float) -> None:
     """A learning rate that is no step is the strict decoder's to refuse, in its own words."""
