@@ -1,4 +1,4 @@
-"""uvicorn with what streams need: frames no longer than a request, and time to answer before it closes them."""
+"""uvicorn with what streams need: a bound on frames, and time to answer before it closes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Server(uvicorn.Server):
                 log_level="info",
                 server_header=False,
                 timeout_graceful_shutdown=drain,
-                ws_max_size=LONGEST_REQUEST,  # a longer frame ends its stream with 1009
+                # A frame longer than a request is refused with a word of why; one this long ends its stream (1009), and
+                # whoever still sends it may hear of it as a connection that was reset.
+                ws_max_size=2 * LONGEST_REQUEST,
                 ws_per_message_deflate=False,  # ciphertext does not shrink
             )
         )

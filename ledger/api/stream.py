@@ -108,6 +108,8 @@ class _Stream:
     def finish(self) -> None:
         """Read no further. What was read is answered, and then the stream ends."""
         self._reading.cancel()
+        self._over = True
+        self._news.set()
 
     async def _read(self) -> None:
         try:
