@@ -37,6 +37,16 @@ def test_a_fork_is_made_once_and_belongs_to_one_app(tmp_path: Path) -> None:
     store.close()
 
 
+def test_the_apps_of_many_forks_are_looked_up_at_once(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    forks = [FORK[:-4] + f"{number:04}" for number in range(1001)]
+    for fork_id in forks[:2]:
+        store.claim_fork(fork_id, f"app-{fork_id[-1]}")
+    assert store.apps_of_forks(forks) == {forks[0]: "app-0", forks[1]: "app-1"}
+    assert store.apps_of_forks([]) == {}
+    store.close()
+
+
 def test_a_key_store_opens_with_the_key_it_was_made_with_only(tmp_path: Path) -> None:
     opened(tmp_path).close()
     with pytest.raises(Refused, match="another one"):

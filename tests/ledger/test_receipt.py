@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ledger import checkpoint as checkpoints
 from ledger import note, receipt
 from ledger.errors import BadSignature, Malformed, Refused
-from ledger.receipt import Receipt, open_receipt, sign
+from ledger.receipt import Receipt, open_receipt, read_unchecked, sign
 from tests.ledger.written import LOG_KEY, NOW, ORIGIN, RECEIPT_KEY, Writer, drawn
 
 RECEIPT = Receipt(ORIGIN, Writer(1).fork_id, 3, 17, drawn(32, "leaf hash"), NOW, NOW + 10)
@@ -94,3 +94,11 @@ def test_a_receipt_and_a_checkpoint_are_never_taken_for_each_other() -> None:
     with pytest.raises(BadSignature):
         checkpoints.open_checkpoint(sign(RECEIPT, RECEIPT_KEY), ORIGIN, [VERIFIER])
     assert receipt.key_name(ORIGIN) != ORIGIN
+
+
+def test_a_receipt_can_be_read_by_who_does_not_ask_for_its_signer() -> None:
+    assert read_unchecked(sign(RECEIPT, LOG_KEY)) == RECEIPT
+    with pytest.raises(Malformed):
+        read_unchecked(sign(RECEIPT, LOG_KEY).replace(b"\n17\n", b"\n017\n"))
+    with pytest.raises(Malformed):
+        read_unchecked(RECEIPT.encode())
