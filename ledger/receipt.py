@@ -54,8 +54,8 @@ def open_receipt(signed: bytes, verifier: note.Verifier) -> Receipt:
 
 
 def read_unchecked(signed: bytes) -> Receipt:
-    """Read a receipt without asking who signed it: for the log that has just done so, and nobody else. Malformed."""
-    return _read(note.parse(signed).text)
+    """Read a receipt without a look at its signatures: for the log that has just signed it, and nobody else."""
+    return _read(signed.partition(b"\n\n")[0] + b"\n")
 
 
 def _read(text: bytes) -> Receipt:

@@ -38,6 +38,7 @@ class _Call:
     caller: App
     size: int  # bytes
     read: Callable[[], Sequence[Arrived]]
+    queued: asyncio.Future[None]  # done once it is past the door and has its place in the queue
     answer: asyncio.Future[list[dict[str, Any]]]
 
 
@@ -56,14 +57,25 @@ class Appending:
 
         Raises what `read` raises; Busy, when nothing was taken; Unavailable, when the same bytes may be sent again.
         """
+        return await (await self.queue(caller, size, read))
+
+    async def queue(
+        self, caller: App, size: int, read: Callable[[], Sequence[Arrived]]
+    ) -> asyncio.Future[list[dict[str, Any]]]:
+        """As `append`, without waiting for the commit. What is queued after this comes after it in the log too.
+
+        Raises what `read` raises, and Busy.
+        """
         if self._service.ledger.waiting >= MOST_WAITING:  # no signature need be checked to know
             raise Busy(f"append: expected at most {MOST_WAITING} to wait", RETRY_AFTER)
-        call = _Call(caller, size, read, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        call = _Call(caller, size, read, loop.create_future(), loop.create_future())
         self._calls.append(call)
         if not self._at_the_door:
             self._at_the_door = True
             self._start(self._work())
-        return await call.answer
+        await call.queued
+        return call.answer
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -83,7 +95,7 @@ class Appending:
         size = 0
         while self._calls and (not calls or size + self._calls[0].size <= MOST_BYTES_AT_ONCE):
             call = self._calls.popleft()
-            if not call.answer.done():  # nobody waits any more: it need not happen
+            if not call.queued.done():  # nobody waits any more: it need not happen
                 calls.append(call)
                 size += call.size
         return calls
@@ -115,8 +127,11 @@ class Appending:
                 calls.append((call, admitted))
         together = [each for _, admitted in calls for each in admitted]
         try:
-            outcomes = await asyncio.wrap_future(self._service.ledger.submit(together))
-            views = iter(await run_in_threadpool(self._views, together, outcomes))
+            outcomes = asyncio.wrap_future(self._service.ledger.submit(together))
+            for call, _ in calls:
+                if not call.queued.done():
+                    call.queued.set_result(None)
+            views = iter(await run_in_threadpool(self._views, together, await outcomes))
         except Exception as error:
             for call, _ in calls:
                 _fail(call, error)
@@ -134,8 +149,9 @@ class Appending:
 
 
 def _fail(call: _Call, error: Exception) -> None:
-    if not call.answer.done():
-        call.answer.set_exception(error)
+    waited_for = call.answer if call.queued.done() else call.queued
+    if not waited_for.done() and not call.queued.cancelled():  # or nobody would ever look at it
+        waited_for.set_exception(error)
 
 
 def admit(service: Service, arrived: Sequence[tuple[App, Arrived]]) -> list[_Admitted]:

@@ -35,6 +35,7 @@ RESTART, KEY_GONE = 1012, 4401  # close codes: the registered one, and ours for 
 router = APIRouter(prefix="/v1", tags=["records"])
 
 _Frame = bytes | LedgerError  # or why what came is none
+_Results = asyncio.Future[list[dict[str, Any]]]
 
 
 class Streams:
@@ -74,27 +75,30 @@ async def stream(websocket: WebSocket, caller: Caller, service: Served) -> None:
 
 
 class _Stream:
-    """One open stream: a task that reads frames, and beside it `serve`, which appends and answers what was read."""
+    """One open stream. One task reads frames, one queues what was read, and `serve` answers what became of it."""
 
     def __init__(self, websocket: WebSocket, caller: App, service: Service) -> None:
         self._websocket = websocket
         self._caller = caller
         self._service = service
         self._appending: Appending = websocket.app.state.appending
-        self._frames: list[_Frame] = []  # read, and not being appended yet
+        self._frames: list[_Frame] = []  # read, and not at the door yet
+        self._queued: asyncio.Queue[tuple[Sequence[_Frame], _Results] | None] = asyncio.Queue()  # None: no more
         self._unanswered = self._bytes = 0  # of what was read
         self._answered = 0  # frames
         self._over = self._gone = False  # nothing more will be read; nobody would hear an answer
         self._news = asyncio.Event()  # there are frames, or it is over
         self._room = asyncio.Event()  # something was answered
         self._reading = asyncio.create_task(self._read())
+        self._queueing = asyncio.create_task(self._queue())
 
     async def serve(self) -> None:
         try:
-            await self._work()
-            await asyncio.wait({self._reading})
-            if not self._reading.cancelled():
-                self._reading.result()  # raises what nobody expected
+            await self._answer()
+            for task in (self._queueing, self._reading):
+                await asyncio.wait({task})
+                if not task.cancelled():
+                    task.result()  # raises what ended it
             if not self._gone:
                 await self._websocket.close(RESTART, "the server is stopping; send what was not answered again")
         except WebSocketDisconnect:
@@ -104,6 +108,9 @@ class _Stream:
                 await self._websocket.close(KEY_GONE, error.detail)
         finally:
             self._reading.cancel()
+            self._queueing.cancel()
+            while not self._queued.empty() and (unheard := self._queued.get_nowait()):
+                unheard[1].cancel()
 
     def finish(self) -> None:
         """Read no further. What was read is answered, and then the stream ends."""
@@ -130,43 +137,57 @@ class _Stream:
             self._over = True
             self._news.set()
 
-    async def _work(self) -> None:
-        """Append what was read, answer it, and so on while more comes."""
-        while not self._gone and (self._frames or not self._over):
-            await self._news.wait()
-            self._news.clear()
-            frames, self._frames = self._frames, []
-            if not frames:
-                continue
-            for result in await self._results(frames):
-                await self._websocket.send_text(as_json({"n": self._answered, **result}))
+    async def _queue(self) -> None:
+        """Queue what was read, and so on while more comes: nothing goes to the door before all that came before it
+        has its place in the queue, or the order of a fork would be lost."""
+        try:
+            while not self._gone and (self._frames or not self._over):
+                await self._news.wait()
+                self._news.clear()
+                frames, self._frames = self._frames, []
+                if frames:
+                    self._queued.put_nowait((frames, await self._patiently(frames)))
+        finally:
+            self._queued.put_nowait(None)
+
+    async def _answer(self) -> None:
+        while queued := await self._queued.get():
+            frames, results = queued
+            try:
+                views = await results
+            except Unavailable as error:
+                views = self._refused(frames, error)
+            for view in views:
+                await self._websocket.send_text(as_json({"n": self._answered, **view}))
                 self._answered += 1
             self._unanswered -= len(frames)
             self._bytes -= _size(frames)
             self._room.set()
 
-    async def _results(self, frames: Sequence[_Frame]) -> list[dict[str, Any]]:
-        try:
-            return await self._patiently(frames)
-        except Unavailable as error:
-            return [refusal_view(self._service, error)] * len(frames)
-
-    async def _patiently(self, frames: Sequence[_Frame]) -> list[dict[str, Any]]:
-        for _ in range(PATIENCE):
+    async def _patiently(self, frames: Sequence[_Frame]) -> _Results:
+        """Queue frames, waiting while the queue is full."""
+        for waited in range(PATIENCE + 1):
             try:
-                return await self._append(frames)
+                return await self._appending.queue(self._caller, _size(frames), lambda: self._records(frames))
             except Busy as error:
-                await asyncio.sleep(error.retry_after)
+                refusal: Unavailable = error
+                if waited < PATIENCE:
+                    await asyncio.sleep(error.retry_after)
+            except Unavailable as error:
+                refusal = error
+                break
             if self._gone:
                 raise WebSocketDisconnect
-        return await self._append(frames)
+        results: _Results = asyncio.get_running_loop().create_future()
+        results.set_result(self._refused(frames, refusal))
+        return results
 
-    async def _append(self, frames: Sequence[_Frame]) -> list[dict[str, Any]]:
-        def read() -> list[Arrived]:
-            caller_of(self._websocket)  # the key may have been taken back since the stream was opened
-            return [_record_or_error(frame) for frame in frames]
+    def _records(self, frames: Sequence[_Frame]) -> list[Arrived]:
+        caller_of(self._websocket)  # the key may have been taken back since the stream was opened
+        return [_record_or_error(frame) for frame in frames]
 
-        return await self._appending.append(self._caller, _size(frames), read)
+    def _refused(self, frames: Sequence[_Frame], error: Unavailable) -> list[dict[str, Any]]:
+        return [refusal_view(self._service, error)] * len(frames)
 
 
 def _size(frames: Sequence[_Frame]) -> int:
