@@ -255,14 +255,32 @@ def serve(
     data: Data = None,
     keys: Keys = None,
     origin: Origin = "",
+    database_url: Annotated[
+        str,
+        typer.Option(
+            help="postgresql://… to keep the ledger there; else a file in the data folder. [FORKLEDGER_DATABASE_URL]"
+        ),
+    ] = "",
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            help="A C2SP tlog-policy: its witnesses are asked to cosign, its quorum before publishing. "
+            "[FORKLEDGER_POLICY]"
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
 ) -> None:
     """Serve the ledger over HTTP, with forks and chat where the extra `forks` is installed."""
+    from ledger import policy as policies
     from ledger.commands import serve as command
+    from ledger.settings import Settings
 
+    settings = Settings()
     with _refusals():
-        command.serve(*_places(data, keys, origin), host, port)
+        file = policy or settings.policy
+        rules = policies.parse(file.read_bytes()) if file else None
+        command.serve(*_places(data, keys, origin), database_url or settings.database_url, rules, host, port)
 
 
 @keys_app.command("show")

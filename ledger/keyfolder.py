@@ -1,8 +1,9 @@
-"""The operator's secret keys: three small files in a folder of their own, never inside the data folder.
+"""The operator's secret keys: small files in a folder of their own, never inside the data folder.
 
-log.key       signs checkpoints (C2SP signer key; its name is the log's origin)
-receipt.key   signs receipts
-service.key   32 bytes in hex: seals the keys that the service holds for others
+log.key         signs checkpoints (C2SP signer key; its name is the log's origin)
+log-ml-dsa.key  signs them too, with ML-DSA-44; a key folder from before it existed goes on without
+receipt.key     signs receipts
+service.key     32 bytes in hex: seals the keys that the service holds for others
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger import note, receipt
+from ledger.cosign import MlDsa44Signer
 from ledger.entry import check_origin
 from ledger.errors import Malformed, NotFound, Refused
 from ledger.vault import ServiceKey
 
-LOG, RECEIPT, SERVICE = "log.key", "receipt.key", "service.key"
+LOG, LOG_ML_DSA, RECEIPT, SERVICE = "log.key", "log-ml-dsa.key", "receipt.key", "service.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,11 @@ class OperatorKeys:
     log: note.Ed25519Signer
     receipt: note.Ed25519Signer
     service: ServiceKey
+    log_ml_dsa: MlDsa44Signer | None = None
 
 
 def open_keys(folder: Path) -> OperatorKeys:
-    """Read the three keys. Raises NotFound, Malformed, or Refused when others may read them."""
+    """Read the keys. Raises NotFound, Malformed, or Refused when others may read them."""
     try:
         service = ServiceKey(bytes.fromhex(read_secret(folder / SERVICE)))
     except ValueError:
@@ -38,23 +41,35 @@ def open_keys(folder: Path) -> OperatorKeys:
         log=note.Ed25519Signer.from_skey(read_secret(folder / LOG)),
         receipt=note.Ed25519Signer.from_skey(read_secret(folder / RECEIPT)),
         service=service,
+        log_ml_dsa=_ml_dsa(folder / LOG_ML_DSA),
     )
     check_origin(keys.log.name)
     return keys
 
 
 def make_keys(folder: Path, origin: str, random: Callable[[int], bytes]) -> OperatorKeys:
-    """Make what is missing in `folder`, for a log named `origin`, and read all three. Existing files stay."""
+    """Make what is missing in `folder`, for a log named `origin`, and read all. Existing files stay."""
     check_origin(origin)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (folder / LOG).exists():
         write_secret_once(folder / LOG, note.Ed25519Signer(origin, random(32)).skey(), random)
     named = note.Ed25519Signer.from_skey(read_secret(folder / LOG)).name
+    if not (folder / LOG_ML_DSA).exists():
+        write_secret_once(folder / LOG_ML_DSA, MlDsa44Signer(named, random(32), _no_time).skey(), random)
     if not (folder / RECEIPT).exists():
         write_secret_once(folder / RECEIPT, note.Ed25519Signer(receipt.key_name(named), random(32)).skey(), random)
     if not (folder / SERVICE).exists():
         write_secret_once(folder / SERVICE, random(32).hex(), random)
     return open_keys(folder)
+
+
+def _ml_dsa(path: Path) -> MlDsa44Signer | None:
+    return MlDsa44Signer.from_skey(read_secret(path), _no_time) if path.exists() else None
+
+
+def _no_time() -> int:
+    """A log's own signature says nothing about when (tlog-cosignature: the time may be 0)."""
+    return 0
 
 
 def expect_apart(keys: Path, data: Path) -> None:

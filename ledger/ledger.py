@@ -33,10 +33,16 @@ class Inclusion:
 
 
 class LogReader:
-    """A log to read and to prove from, with no key that could sign. `open_read_only` gives it a store."""
+    """A log to read and to prove from, with no key that could sign. `open_read_only` gives it a store.
 
-    def __init__(self, store: Store, log_verifier: note.Ed25519Verifier) -> None:
+    `published` reads the checkpoint that the world sees, with its cosignatures; else the newest signed one counts.
+    """
+
+    def __init__(
+        self, store: Store, log_verifier: note.Ed25519Verifier, published: Callable[[], bytes | None] | None = None
+    ) -> None:
         self.store = store
+        self._published = published or store.checkpoint
         self.origin = log_verifier.name
         self.log_verifier = log_verifier
 
@@ -100,8 +106,8 @@ class LogReader:
                     return
 
     def checkpoint(self) -> bytes:
-        """The newest signed checkpoint; raises NotFound before the first."""
-        signed = self.store.checkpoint()
+        """The newest published checkpoint; raises NotFound before the first."""
+        signed = self._published()
         if signed is None:
             raise NotFound("checkpoint: none has been published yet")
         return signed
@@ -147,7 +153,8 @@ class Ledger(LogReader):
     """One log over one store, to append to. Safe to use from several threads and, on one database, several processes.
 
     `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only. Under an `epoch` of the store it
-    appends until another process begins a newer one; without, it takes its turn whoever else does.
+    appends until another process begins a newer one; without, it takes its turn whoever else does. Checkpoints are
+    signed by `log_key`, and by `second_key` where there is one.
     """
 
     def __init__(
@@ -157,14 +164,17 @@ class Ledger(LogReader):
         receipt_key: note.Ed25519Signer,
         now: Callable[[], int],
         epoch: int | None = None,
+        published: Callable[[], bytes | None] | None = None,
+        second_key: note.Signer | None = None,
     ) -> None:
         if receipt_key.name != receipt.key_name(log_key.name):
             raise Refused(f"receipt key: expected the name {receipt.key_name(log_key.name)}")
         kept = store.keep_setting("log-vkey", log_key.vkey)
         if kept != log_key.vkey:
             raise Refused("log key: this ledger belongs to another log key")
-        super().__init__(store, log_key.verifier)
+        super().__init__(store, log_key.verifier, published)
         self.log_key = log_key
+        self.log_keys: tuple[note.Signer, ...] = (log_key, second_key) if second_key else (log_key,)
         self._receipt_key = receipt_key
         self._sequencer = Sequencer(store, self.origin, now, epoch)
 

@@ -11,22 +11,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger import note
-from ledger.errors import Malformed, NotFound
+from ledger.errors import Malformed, NotFound, Refused
 from ledger.keyfolder import OperatorKeys, expect_apart, make_keys, open_keys
 from ledger.keystore import KeyStore
 from ledger.ledger import Ledger, LogReader
+from ledger.publicfolder import PublicFolder
+from ledger.store import Store
 from ledger.store.sqlite import open_read_only, open_store
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from ledger.policy import Policy
+
 LEDGER_FILE = "ledger.db"
 KEYSTORE_FILE = "keystore.db"
+PUBLIC_FOLDER = "public"
+ANSWER_WITHIN = 5.0  # seconds that all witnesses together have for one checkpoint
 
 
 def microseconds() -> int:
     """The clock of the service."""
     return time.time_ns() // 1000
+
+
+def seconds() -> int:
+    """The same, for what is dated in seconds."""
+    return int(time.time())
 
 
 def open_operator_keys(data: Path, keys: Path, origin: str) -> OperatorKeys:
@@ -49,10 +60,35 @@ def _own_file(data: Path, name: str) -> Path:
 
 
 def open_ledger(data: Path, keys: OperatorKeys) -> Ledger:
-    """The ledger in `data`, created when there is none."""
+    """The ledger in `data`, created when there is none, for a program that takes its turn beside a server."""
     store = open_store(_own_file(data, LEDGER_FILE))
+    return _closing_on_error(store, lambda: Ledger(store, keys.log, keys.receipt, microseconds))
+
+
+def serve_ledger(data: Path, keys: OperatorKeys, database_url: str) -> Ledger:
+    """The ledger in `data`, or in PostgreSQL where a URL is given: as its one server, which fences those before it."""
+    store = open_database(database_url) if database_url else open_store(_own_file(data, LEDGER_FILE))
+    folder = PublicFolder(data / PUBLIC_FOLDER)
+    return _closing_on_error(
+        store,
+        lambda: Ledger(
+            store, keys.log, keys.receipt, microseconds, store.take_over(), folder.checkpoint, keys.log_ml_dsa
+        ),
+    )
+
+
+def open_database(url: str) -> Store:
+    """The ledger in a PostgreSQL database, whose tables are made or brought up to date. Needs the extra `postgres`."""
     try:
-        return Ledger(store, keys.log, keys.receipt, microseconds)
+        from ledger.store import postgres
+    except ModuleNotFoundError:
+        raise Refused("PostgreSQL: expected the extra `postgres`: pip install 'forkledger[postgres]'") from None
+    return postgres.open_store(url)
+
+
+def _closing_on_error(store: Store, make: Callable[[], Ledger]) -> Ledger:
+    try:
+        return make()
     except BaseException:
         store.close()
         raise
@@ -77,7 +113,10 @@ def open_reader(path: Path) -> LogReader:
     if vkey is None:
         store.close()
         raise Malformed(f"ledger: {path} does not name its log key")
-    return LogReader(store, note.Ed25519Verifier.from_vkey(vkey))
+    # With the cosignatures, where a server has published beside it.
+    shown = PublicFolder(path.parent / PUBLIC_FOLDER)
+    published = shown.checkpoint if shown.checkpoint() is not None else None
+    return LogReader(store, note.Ed25519Verifier.from_vkey(vkey), published)
 
 
 def open_house(data: Path, keys: Path) -> tuple[Ledger, KeyStore, Callable[[], int]]:
@@ -86,18 +125,29 @@ def open_house(data: Path, keys: Path) -> tuple[Ledger, KeyStore, Callable[[], i
     return open_ledger(data, operator), make_keystore(data, operator), microseconds
 
 
-def build_app(data: Path, keys: OperatorKeys) -> FastAPI:
-    """The whole service: the ledger's routes and those of the packages that the entry points name."""
+def build_app(data: Path, keys: OperatorKeys, database_url: str = "", policy: Policy | None = None) -> FastAPI:
+    """The whole service: the ledger's routes and those of the packages that the entry points name.
+
+    Under a `policy` a checkpoint is published once its quorum of witnesses has cosigned it.
+    """
     from ledger.api.app import create_app
     from ledger.api.service import Service
+    from ledger.publisher import Publisher
+    from ledger.witness.client import Witnesses, witnesses_of
 
-    ledger, keystore = open_ledger(data, keys), make_keystore(data, keys)
+    if policy is not None and keys.log.vkey not in [log.verifier.vkey for log in policy.logs]:
+        raise Refused(f"policy: expected a line `log {keys.log.vkey}`, the key of this log")
+    ledger = serve_ledger(data, keys, database_url)
+    keystore = make_keystore(data, keys)
+    witnesses = Witnesses(witnesses_of(policy), ANSWER_WITHIN, seconds) if policy and policy.witnesses else None
+    publisher = Publisher(ledger, PublicFolder(data / PUBLIC_FOLDER), policy, witnesses)
 
     def close() -> None:
-        ledger.store.close()
+        publisher.close()
+        ledger.close()
         keystore.close()
 
-    service = Service(ledger, keystore, keys.service, microseconds, secrets.token_bytes)
+    service = Service(ledger, keystore, keys.service, microseconds, secrets.token_bytes, publisher)
     app = create_app(service, close)
     for found in sorted(entry_points(group="forkledger.services"), key=lambda found: found.name):
         found.load()(app, service)

@@ -27,7 +27,7 @@ def publish(ledger: Ledger) -> bytes:
             if before.size == size:
                 return last
         root = _root_of_bytes(ledger, before.size if before else 0, size)
-        signed = checkpoints.sign(Checkpoint(signer.name, size, root), signer)
+        signed = checkpoints.sign(Checkpoint(signer.name, size, root), *ledger.log_keys)
         if store.save_checkpoint(size, signed, after=before.size if before else None):
             return signed
         # Another process published meanwhile: look again.

@@ -27,4 +27,8 @@ class Settings(BaseSettings):
     origin: str = Field(
         default="", description="the log's name when its keys are made; empty: forkledger.local/<random>"
     )
+    database_url: str = Field(
+        default="", description="postgresql://… of the ledger `serve` serves; empty: a file in `data`"
+    )
+    policy: Path | None = Field(default=None, description="the tlog-policy that `serve` publishes under")
     state: Path = Field(default_factory=_state_home, description="where `audit` keeps the last checkpoint of each log")

@@ -16,7 +16,6 @@ from ledger.api.appending import Appending
 from ledger.api.errors import Unexpected, add_error_handlers
 from ledger.api.limits import BodyLimit
 from ledger.api.service import Service
-from ledger.publish import publish
 
 PUBLISH_EVERY = 1.0  # seconds
 
@@ -66,6 +65,6 @@ async def _publish_for_ever(service: Service) -> None:
 
 async def _publish(service: Service) -> None:
     try:
-        await run_in_threadpool(publish, service.ledger)
+        await run_in_threadpool(service.publisher.publish)
     except Exception as error:  # the next second tries again, and the error must be seen
         _LOG.error("no checkpoint: %s: %s", type(error).__name__, error)

@@ -11,7 +11,6 @@ from ledger.api.service import Served, Service
 from ledger.errors import Malformed, NotFound, Refused
 from ledger.evidence import Evidence, encode_evidence, tlog_proof
 from ledger.keys import check_fork_id
-from ledger.publish import publish
 
 router = APIRouter(tags=["log"])
 
@@ -64,5 +63,5 @@ def _evidence(service: Service, leaf: int) -> Response:
 
 
 def _evidence_of(service: Service, leaf: int) -> Evidence:
-    publish(service.ledger)  # so that an entry just acknowledged is covered
+    service.publisher.current()  # so that an entry just acknowledged is covered
     return service.ledger.evidence(leaf)

@@ -14,6 +14,7 @@ from ledger.errors import Malformed, NotFound
 from ledger.keys import check_fork_id
 from ledger.keystore import App, KeyStore
 from ledger.ledger import Ledger
+from ledger.publisher import Publisher
 from ledger.vault import ServiceKey
 
 
@@ -26,6 +27,7 @@ class Service:
     service_key: ServiceKey
     now: Callable[[], int]
     random: Callable[[int], bytes]
+    publisher: Publisher
 
 
 async def service_of(asked: HTTPConnection) -> Service:  # async, for it needs no thread

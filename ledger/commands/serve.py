@@ -10,16 +10,17 @@ from typing import NoReturn
 import typer
 
 from ledger.main import build_app, open_operator_keys
+from ledger.policy import Policy
 
 DRAIN = 20  # seconds that open connections get to read their answers; turns under way are always finished
 
 
-def serve(data: Path, keys: Path, origin: str, host: str, port: int) -> None:
+def serve(data: Path, keys: Path, origin: str, database_url: str, policy: Policy | None, host: str, port: int) -> None:
     """Open or make everything in `data` and `keys`, and serve until SIGINT or SIGTERM."""
     from ledger.api.server import Server
 
     operator = open_operator_keys(data, keys, origin)
-    app = build_app(data, operator)
+    app = build_app(data, operator, database_url, policy)
     apps = app.state.service.keystore.apps()
     typer.echo(f"log key (pin this): {operator.log.vkey}")
     if not apps:

@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 from ledger.api.app import create_app
 from ledger.api.service import Service
 from ledger.keystore import KeyStore
+from ledger.publicfolder import PublicFolder
+from ledger.publisher import Publisher
 from ledger.vault import ServiceKey
 from tests.ledger.written import Writer, drawn, open_ledger
 
@@ -25,7 +27,10 @@ def service(tmp_path: Path) -> Service:
         return drawn(length, "random", next(numbers))[:length]
 
     keystore = KeyStore(tmp_path / "keystore.db", service_key, random)
-    return Service(open_ledger(tmp_path / "ledger.db"), keystore, service_key, lambda: 0, random)
+    ledger = open_ledger(tmp_path / "ledger.db")
+    return Service(
+        ledger, keystore, service_key, lambda: 0, random, Publisher(ledger, PublicFolder(tmp_path / "public"))
+    )
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ from ledger.evidence import LONGEST_EVIDENCE
 from ledger.keystore import KeyStore
 from ledger.ledger import Ledger
 from ledger.main import LEDGER_FILE
+from ledger.publicfolder import PublicFolder
 from ledger.publish import publish
+from ledger.publisher import Publisher
 from ledger.vault import ServiceKey
 from tests.ledger.written import LOG_KEY, Writer, drawn, fill, open_ledger
 
@@ -73,7 +75,10 @@ def service(ledger: Ledger, tmp_path: Path, serve: Serve) -> Iterator[str]:
     """The URL of a service over that ledger."""
     key = ServiceKey(drawn(32, "service key"))
     keystore = KeyStore(tmp_path / "keystore.db", key, lambda length: drawn(length))
-    client = TestClient(create_app(Service(ledger, keystore, key, lambda: 0, lambda length: b""), lambda: None))
+    publisher = Publisher(ledger, PublicFolder(tmp_path / "public"))
+    client = TestClient(
+        create_app(Service(ledger, keystore, key, lambda: 0, lambda length: b"", publisher), lambda: None)
+    )
 
     def answer(path: str) -> tuple[int, bytes]:
         response = client.get(path)
