@@ -2,7 +2,7 @@
 # Further arguments for pytest: make test ARGS="-k merkle -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format proto lock bench clean
+.PHONY: help setup demo test test-fast kill-test lint format proto lock bench clean
 
 BIN := .venv/bin
 PYTHON := $(BIN)/python
@@ -22,6 +22,9 @@ test: lint ## everything: lint, types, import order, then all tests (at most 20 
 
 test-fast: setup ## the tests that are not marked slow (at most 3 minutes)
 	$(BIN)/pytest -m "not slow" $(ARGS)
+
+kill-test: setup ## kill service and database 200 times under load on each store (some 20 minutes)
+	FORKLEDGER_TEST_KILLS=200 $(BIN)/pytest tests/journeys/test_kills.py -s $(ARGS)
 
 lint: setup ## ruff, mypy strict and the import contracts of pyproject.toml
 	$(BIN)/ruff check .
