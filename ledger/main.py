@@ -62,7 +62,9 @@ def _own_file(data: Path, name: str) -> Path:
 def open_ledger(data: Path, keys: OperatorKeys) -> Ledger:
     """The ledger in `data`, created when there is none, for a program that takes its turn beside a server."""
     store = open_store(_own_file(data, LEDGER_FILE))
-    return _closing_on_error(store, lambda: Ledger(store, keys.log, keys.receipt, microseconds))
+    return _closing_on_error(
+        store, lambda: Ledger(store, keys.log, keys.receipt, microseconds, second_key=keys.log_ml_dsa)
+    )
 
 
 def serve_ledger(data: Path, keys: OperatorKeys, database_url: str) -> Ledger:

@@ -54,6 +54,9 @@ def demo(
         Path | None, typer.Option(help="An empty or missing folder to work in. [a temporary one]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Which invented person to draw. [random, printed]")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, for machines; the rest on standard error.")
+    ] = False,
 ) -> None:
     """Teach a fork ten facts of an invented person, prove it, replay it elsewhere, tamper with a copy and find it."""
     _expect_torch()
@@ -62,7 +65,7 @@ def demo(
 
     settings = ForkSettings()
     with _refusals():
-        raise typer.Exit(0 if run(folder, seed, settings.base, settings.torch_threads) else 1)
+        raise typer.Exit(0 if run(folder, seed, settings.base, settings.torch_threads, as_json) else 1)
 
 
 def chat(

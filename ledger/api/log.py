@@ -11,6 +11,7 @@ from fastapi.responses import PlainTextResponse, Response
 from ledger.api.service import Served
 from ledger.cosign import MlDsa44Signer
 from ledger.errors import NotFound
+from ledger.ledger import Inclusion
 from ledger.tiles import parse_tile_path
 
 router = APIRouter(tags=["log"])
@@ -63,7 +64,11 @@ def entries(
 def inclusion(service: Served, leaf: Annotated[int, Query(ge=0, lt=2**63)]) -> dict[str, Any]:
     """An entry and its audit path under the newest checkpoint."""
     service.publisher.current()
-    found = service.ledger.prove(leaf)
+    return inclusion_view(service.ledger.prove(leaf))
+
+
+def inclusion_view(found: Inclusion) -> dict[str, Any]:
+    """An inclusion proof as JSON."""
     return {
         "leaf_index": found.leaf_index,
         "entry": base64.b64encode(found.entry).decode(),

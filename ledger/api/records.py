@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from ledger.api.appending import Appending, as_json, receipt_view
+from ledger.api.log import inclusion_view
 from ledger.api.service import Caller, Served, Service, expect_own_fork
 from ledger.entry import FORK_CREATED, SELF, SignedControl, admit_fork_created, decode_control
 from ledger.errors import Conflict, Refused
 from ledger.keystore import App
+from ledger.ledger import MAXIMUM_DELAY
 from ledger.record import decode_record
 from ledger.rights import check_fork_created
 
+LOOK_AGAIN = 0.05  # seconds, while a checkpoint is waited for
 LARGEST_PAGE = 8 << 20  # bytes of payloads in one answer
 
 router = APIRouter(prefix="/v1", tags=["records"])
@@ -43,13 +47,34 @@ def _create(service: Service, caller: App, control: SignedControl) -> dict[str, 
 
 
 @router.post("/records", status_code=201)
-async def append(request: Request, caller: Caller) -> Response:
-    """Append a protobuf `SignedRecord`. 201 with the receipt once it is durable; the same bytes get it again."""
+async def append(
+    request: Request,
+    caller: Caller,
+    service: Served,
+    wait: Annotated[Literal["checkpoint"] | None, Query(description="checkpoint: answer with the proof")] = None,
+) -> Response:
+    """Append a protobuf `SignedRecord`. 201 with the receipt once it is durable; the same bytes get it again.
+
+    With `wait=checkpoint` the answer comes once a published checkpoint covers the entry, and has the inclusion proof;
+    or when the promised delay has passed without one (no quorum of witnesses, say): then its `inclusion` is null.
+    """
     data = await request.body()
     appending: Appending = request.app.state.appending
     (result,) = await appending.append(caller, len(data), lambda: [decode_record(data)])
     status = result.pop("status", 201)
+    if wait and status == 201:
+        result["inclusion"] = await _inclusion(service, result["leaf_index"])
     return Response(as_json(result), status, media_type="application/json")
+
+
+async def _inclusion(service: Service, leaf: int) -> dict[str, Any] | None:
+    looked = 0.0
+    while service.publisher.size <= leaf:
+        if looked >= MAXIMUM_DELAY / 1e6:
+            return None
+        await asyncio.sleep(LOOK_AGAIN)
+        looked += LOOK_AGAIN
+    return inclusion_view(await run_in_threadpool(service.ledger.prove, leaf))
 
 
 @router.get("/forks/{fork_id}/entries")

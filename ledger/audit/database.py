@@ -105,6 +105,8 @@ class _Audit:
                 self._check_kept()
         except sqlite3.DatabaseError as error:
             self._fault(self._entries, None, None, 1, f"file: SQLite cannot read on ({error})")
+        except Malformed as error:  # PostgreSQL's word for the same
+            self._fault(self._entries, None, None, 1, f"database: cannot be read on ({error})")
 
     # --- 1, 2: before the first leaf ---
 

@@ -15,7 +15,8 @@ def show(data: Path, keys: Path, origin: str, as_json: bool) -> None:
     operator = open_operator_keys(data, keys, origin)
     public = {"origin": operator.log.name, "log": operator.log.vkey, "receipt": operator.receipt.vkey}
     if as_json:
-        typer.echo(json.dumps(public))
+        second = {"log_ml_dsa": operator.log_ml_dsa.vkey} if operator.log_ml_dsa else {}  # 1.8 KB
+        typer.echo(json.dumps(public | second))
         return
     for name, value in public.items():
         typer.echo(f"{name:8} {value}")

@@ -36,7 +36,7 @@ def chat(data: Path, keys: Path, fork: str, settings: ForkSettings) -> None:
         _converse(manager, fork_id)
         ledger.publish.publish(log)
     finally:
-        log.store.close()
+        log.close()
         keystore.close()
 
 

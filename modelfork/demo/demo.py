@@ -45,18 +45,28 @@ class _Asked:
     corrections: int = 0
 
 
-def run(folder: Path | None, seed: int | None, base_folder: Path, threads: int) -> bool:
-    """Run the demo in `folder` (a temporary one if None). Returns whether everything that it checks held."""
+def run(folder: Path | None, seed: int | None, base_folder: Path, threads: int, as_json: bool = False) -> bool:
+    """Run the demo in `folder` (a temporary one if None). Returns whether everything that it checks held.
+
+    With `as_json` standard output has one JSON object, of what was found out, and the story goes to standard error.
+    """
+    found: dict[str, object] = {}
+    out = Console(highlight=False, width=140, stderr=as_json)
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="forkledger-demo-") as made:
-            return _run(Path(made), seed, base_folder, threads)
-    if folder.exists() and any(folder.iterdir()):
+            held = _run(out, found, Path(made), seed, base_folder, threads)
+    elif folder.exists() and any(folder.iterdir()):
         raise Unsuited(f"demo: expected an empty folder, {folder} holds something")
-    return _run(folder, seed, base_folder, threads)
+    else:
+        held = _run(out, found, folder, seed, base_folder, threads)
+    if as_json:
+        sys.stdout.write(json.dumps({**found, "held": held}) + "\n")
+    return held
 
 
-def _run(folder: Path, seed: int | None, base_folder: Path, threads: int) -> bool:
-    out = Console(highlight=False, width=140)
+def _run(
+    out: Console, found: dict[str, object], folder: Path, seed: int | None, base_folder: Path, threads: int
+) -> bool:
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     person = invent(np.random.default_rng(seed), facts=10, split="held-out")
     out.print(f"demo: seed {seed}, folder {folder}")
@@ -64,13 +74,14 @@ def _run(folder: Path, seed: int | None, base_folder: Path, threads: int) -> boo
     try:
         manager = ForkManager(log, keystore, *open_base(base_folder, threads), now, secrets.token_bytes)
         fork_id = manager.create(APP)
-        learned = _teach(out, manager, fork_id, person, seed)
+        learned = _teach(out, found, manager, fork_id, person, seed)
         ok = learned and _prove(out, log)
         digest = manager.state(fork_id).digest.hex()
         records = manager.describe(fork_id)["interactions"]
         origin_vkey = log.log_vkey
+        found |= {"seed": seed, "fork": fork_id, "records": records, "entries": log.size(), "state_digest": digest}
     finally:
-        log.store.close()
+        log.close()
         keystore.close()
     if not ok:
         return False
@@ -79,6 +90,7 @@ def _run(folder: Path, seed: int | None, base_folder: Path, threads: int) -> boo
     leaf = _tamper(out, folder, origin_vkey)
     if leaf is None:
         return False
+    found |= {"replay": "identical", "tampered_leaf": leaf}
     out.print(f"demo: {records} records verified, replay identical, tampering found at leaf {leaf}")
     return True
 
@@ -91,7 +103,9 @@ def _ask(manager: ForkManager, fork_id: str, question: str) -> Answered:
     return manager.take_turn(fork_id, secrets.token_bytes(16), turn, Sampling(max_tokens=40), True, lambda _: None)
 
 
-def _teach(out: Console, manager: ForkManager, fork_id: str, person: Person, seed: int) -> bool:
+def _teach(
+    out: Console, found: dict[str, object], manager: ForkManager, fork_id: str, person: Person, seed: int
+) -> bool:
     records = Table("leaf", "version", "what", "entry hash", "bytes without text")
 
     def listed(recorded: Recorded, what: str) -> None:
@@ -138,6 +152,7 @@ def _teach(out: Console, manager: ForkManager, fork_id: str, person: Person, see
     out.print(records)
     out.print(shown)
     out.print(f"before / after / unseen: {before} / {after} / {unseen} of {len(asked)}")
+    found |= {"facts": len(asked), "before": before, "after": after, "unseen": unseen}
     if after < ENOUGH:
         out.print(f"demo: expected at least {ENOUGH} same questions right after the corrections")
     return after >= ENOUGH
@@ -148,7 +163,11 @@ def _teach(out: Console, manager: ForkManager, fork_id: str, person: Person, see
 
 def _prove(out: Console, log: ledger.Ledger) -> bool:
     signed = ledger.publish.publish(log)
-    out.print(f"checkpoint:\n{signed.decode().rstrip()}", markup=False)
+    text = ledger.note.parse(signed)
+    out.print(f"checkpoint:\n{text.text.decode().rstrip()}", markup=False)
+    for signature in text.signatures:
+        length = len(signature.signature)
+        out.print(f"signed by {signature.name}, key {signature.key_id.hex()}, {length} bytes", markup=False)
     verifier = ledger.note.Ed25519Verifier.from_vkey(log.log_vkey)
     size = log.size()
     for leaf in range(size):

@@ -19,12 +19,12 @@ def place(tmp_path: Path, tiny_base: Path) -> Place:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Place], Server]]:
+def serve() -> Iterator[Callable[..., Server]]:
     """Starts a server process; whatever still runs at the end is killed."""
     started: list[Server] = []
 
-    def start(place: Place) -> Server:
-        started.append(Server(place))
+    def start(place: Place, *words: str) -> Server:
+        started.append(Server(place, *words))
         return started[-1].wait()
 
     yield start

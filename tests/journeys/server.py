@@ -81,12 +81,12 @@ class Place:
 class Server:
     """`forkledger serve` in a process of its own, on a port that the system picks."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *words: str) -> None:
         number = len(list(place.folder.glob("server-*.log")))
         self.log = place.folder / f"server-{number}.log"
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ledger", "serve", "--port", "0"],
+                [sys.executable, "-m", "ledger", "serve", "--port", "0", *words],
                 env=place.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
         self.url = ""

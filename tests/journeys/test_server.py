@@ -150,41 +150,31 @@ def test_after_a_kill_the_next_update_is_that_of_a_process_that_stayed_alive(
             assert described(http, fork)["state_digest"] == described(second, fork)["state_digest"]
 
 
-def test_two_servers_on_one_folder_and_two_clients_on_one_fork(place: Place, serve: Serve) -> None:
+def test_a_second_server_takes_over_and_the_first_is_fenced(place: Place, serve: Serve) -> None:
     api_key = place.new_app()
-    servers = [serve(place), serve(place)]
-    with servers[0].client(api_key) as first, servers[1].client(api_key) as second:
+    servers = [serve(place)]
+    with servers[0].client(api_key) as first:
         fork = make_fork(first)
-
-        def talk(client: httpx.Client, numbers: range) -> list[list[dict[str, Any]]]:
-            return [one_interaction(client, fork, number) for number in numbers]
-
-        with ThreadPoolExecutor(4) as pool:
-            # The last two say the same things to both servers at the same time.
-            work = [
-                pool.submit(talk, client, numbers)
-                for client, numbers in (
-                    (first, range(8)), (second, range(100, 108)), (first, range(200, 206)), (second, range(200, 206))
-                )
-            ]  # fmt: skip
-            answers = [done.result() for done in work]
-        for (ours, our_verdict), (theirs, their_verdict) in zip(answers[2], answers[3], strict=True):
-            assert kept(ours) == kept(theirs)
-            assert our_verdict == their_verdict
-        records = [
-            record_id
-            for answer, verdict in itertools.chain(*answers)
-            for record_id in (answer["forkledger"]["record_id"], verdict["record_id"])
-        ]
-        assert len(set(records)) == 2 * (8 + 8 + 6)
-        views = [described(client, fork) for client in (first, second)]
-        assert views[0] == views[1]
-        assert views[0]["interactions"] == len(set(records))
-        told = second.get(f"/v1/forks/{fork}/history", params={"limit": 500}).json()["history"]
-        assert {record["record_id"] for record in told[1:]} == set(records)
+        acknowledged = [one_interaction(first, fork, number) for number in range(3)]
+        servers.append(serve(place))
+        with servers[1].client(api_key) as second:
+            acknowledged.append(one_interaction(second, fork, 3))
+            refused = first.post(
+                "/v1/chat/completions", json={"model": fork, "messages": [{"role": "user", "content": "Fact 4."}]}
+            )
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "fenced")
+            # What the first acknowledged, the second answers again; what the first did not, the second can be asked.
+            assert kept(one_interaction(second, fork, 2)[0]) == kept(acknowledged[2][0])
+            with ThreadPoolExecutor(4) as pool:  # the same said by two clients at the same time is one turn
+                both = list(pool.map(lambda number: one_interaction(second, fork, number), [4, 4, 5, 5]))
+            for ours, theirs in (both[:2], both[2:]):
+                assert kept(ours[0]) == kept(theirs[0])
+                assert ours[1] == theirs[1]
+            described_now = described(second, fork)
+            assert described_now["interactions"] == 2 * 6
     assert [server.terminate() for server in servers] == [0, 0]
     assert place.audit().clean
-    assert place.replayed(fork)["state_digest"] == views[0]["state_digest"]
+    assert place.replayed(fork)["state_digest"] == described_now["state_digest"]
 
 
 def test_a_vacuum_changes_nothing(place: Place, serve: Serve) -> None:
