@@ -176,6 +176,7 @@ class Ledger(LogReader):
         self.log_key = log_key
         self.log_keys: tuple[note.Signer, ...] = (log_key, second_key) if second_key else (log_key,)
         self._receipt_key = receipt_key
+        self._epoch = epoch
         self._sequencer = Sequencer(store, self.origin, now, epoch)
 
     def close(self) -> None:
@@ -191,6 +192,10 @@ class Ledger(LogReader):
     def waiting(self) -> int:
         """Submissions that were taken and have no place yet."""
         return self._sequencer.waiting
+
+    def fenced(self) -> bool:
+        """Whether another process has taken over the writing: then this one never writes to the log again."""
+        return self._epoch is not None and self.store.epoch() != self._epoch
 
     def create_fork(self, control: SignedControl) -> bytes:
         """Append a fork's first entry. Returns the signed receipt; the same bytes again return the same one."""

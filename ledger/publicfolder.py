@@ -26,6 +26,13 @@ class PublicFolder:
         """The published checkpoint: the log's own signatures and those of its witnesses."""
         return self._read("checkpoint")
 
+    def written_at(self) -> float | None:
+        """When that was written, in seconds since 1970-01-01 UTC by the file system's clock."""
+        try:
+            return (self.path / "checkpoint").stat().st_mtime
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def tile(self, tile: Tile) -> bytes | None:
         return self._read(tile.path)
 

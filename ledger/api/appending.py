@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from ledger import receipt
-from ledger.api.errors import refusal
+from ledger.api.errors import code_of, refusal
+from ledger.api.metrics import Metrics
 from ledger.api.service import Service
 from ledger.door import Submission
 from ledger.errors import Busy, LedgerError, NotFound, Unavailable
@@ -45,8 +47,9 @@ class _Call:
 class Appending:
     """The way of records from the event loop into the ledger, and of what became of them back."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, metrics: Metrics) -> None:
         self._service = service
+        self._metrics = metrics
         self._calls: deque[_Call] = deque()
         self._at_the_door = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,6 +70,7 @@ class Appending:
         Raises what `read` raises, and Busy.
         """
         if self._service.ledger.waiting >= MOST_WAITING:  # no signature need be checked to know
+            self._metrics.refused("busy")
             raise Busy(f"append: expected at most {MOST_WAITING} to wait", RETRY_AFTER)
         loop = asyncio.get_running_loop()
         call = _Call(caller, size, read, loop.create_future(), loop.create_future())
@@ -122,36 +126,42 @@ class Appending:
         calls = []
         for call, admitted in passed:
             if isinstance(admitted, Exception):
-                _fail(call, admitted)
+                self._fail(call, admitted)
             else:
                 calls.append((call, admitted))
         together = [each for _, admitted in calls for each in admitted]
+        begun = time.monotonic()
         try:
             outcomes = asyncio.wrap_future(self._service.ledger.submit(together))
             for call, _ in calls:
                 if not call.queued.done():
                     call.queued.set_result(None)
-            views = iter(await run_in_threadpool(self._views, together, await outcomes))
+            became = await outcomes
+            self._metrics.commit_delay.observe(time.monotonic() - begun)
+            views = iter(await run_in_threadpool(self._views, together, became))
         except Exception as error:
             for call, _ in calls:
-                _fail(call, error)
+                self._fail(call, error)
             return
         for call, admitted in calls:
             view = [next(views) for _ in admitted]
             if not call.answer.done():
                 call.answer.set_result(view)
 
+    def _fail(self, call: _Call, error: Exception) -> None:
+        self._metrics.refused(code_of(error))
+        waited_for = call.answer if call.queued.done() else call.queued
+        if not waited_for.done() and not call.queued.cancelled():  # or nobody would ever look at it
+            waited_for.set_exception(error)
+
     def _views(self, admitted: Sequence[_Admitted], outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         results = self._service.ledger.promise(admitted, outcomes)
+        for each in results:
+            if isinstance(each, LedgerError):
+                self._metrics.refused(code_of(each))
         return [
             receipt_view(each) if isinstance(each, bytes) else refusal_view(self._service, each) for each in results
         ]
-
-
-def _fail(call: _Call, error: Exception) -> None:
-    waited_for = call.answer if call.queued.done() else call.queued
-    if not waited_for.done() and not call.queued.cancelled():  # or nobody would ever look at it
-        waited_for.set_exception(error)
 
 
 def admit(service: Service, arrived: Sequence[tuple[App, Arrived]]) -> list[_Admitted]:

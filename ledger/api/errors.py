@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from traceback import extract_tb
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ledger.api.access import method_of, route_of
 from ledger.errors import (
     AlreadyRecorded,
     BadProof,
@@ -31,6 +31,7 @@ from ledger.errors import (
     Unavailable,
 )
 from ledger.ledger import Ledger
+from ledger.logs import place_of as place_of
 
 _LOG = logging.getLogger("forkledger.api")
 
@@ -82,6 +83,12 @@ def refusal(ledger: Ledger, error: LedgerError) -> tuple[int, dict[str, Any]]:
     if isinstance(error, Unavailable):
         message += "; to ask again with the same bytes is safe"
     return status, error_object(status, code, message, **more)
+
+
+def code_of(error: Exception) -> str:
+    """The code of an error alone, without a look at the store."""
+    unknown = "ledger_error" if isinstance(error, LedgerError) else "internal"
+    return next((code for kind, _, code in _STATUS if isinstance(error, kind)), unknown)
 
 
 def _retry_after(error: LedgerError) -> dict[str, str] | None:
@@ -139,7 +146,7 @@ class Unexpected:
         except Exception as error:
             if scope["type"] == "lifespan":
                 raise
-            _LOG.error("%s %s failed: %s", scope.get("method", "WebSocket"), scope["path"], place_of(error))
+            _LOG.error("%s %s failed: %s", method_of(scope), route_of(scope), place_of(error))
             if begun and scope["type"] == "websocket":
                 with suppress(Exception):  # it may be closed already
                     await send({"type": "websocket.close", "code": 1011, "reason": "the service failed"})
@@ -148,9 +155,3 @@ class Unexpected:
                     500, "internal", "the service failed; nothing of this request was acknowledged"
                 )
                 await response(scope, receive, send)
-
-
-def place_of(error: BaseException) -> str:
-    """Type and place of an error, for a log."""
-    frames = extract_tb(error.__traceback__)
-    return f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else type(error).__name__

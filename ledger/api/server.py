@@ -20,7 +20,8 @@ class Server(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
-                log_level="info",
+                log_config=None,  # as this process logs
+                access_log=False,  # ours names no path
                 server_header=False,
                 timeout_graceful_shutdown=drain,
                 # A frame longer than a request is refused with a word of why; one this long ends its stream (1009), and

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import typer
 
+from ledger.logs import write_json_lines
 from ledger.main import build_app, open_operator_keys
 from ledger.policy import Policy
 
@@ -19,6 +20,7 @@ def serve(data: Path, keys: Path, origin: str, database_url: str, policy: Policy
     """Open or make everything in `data` and `keys`, and serve until SIGINT or SIGTERM."""
     from ledger.api.server import Server
 
+    write_json_lines()
     operator = open_operator_keys(data, keys, origin)
     app = build_app(data, operator, database_url, policy)
     apps = app.state.service.keystore.apps()

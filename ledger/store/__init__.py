@@ -135,6 +135,9 @@ class Store(Protocol):
     def take_over(self) -> int:
         """Begin a new epoch of writing and return it. Whoever writes under an older one is fenced from now on."""
 
+    def epoch(self) -> int:
+        """The newest epoch of writing; 0 before the first."""
+
     def write(self, epoch: int | None = None) -> AbstractContextManager[Write]:
         """One append transaction, durable when the block is left, or nothing happened.
 

@@ -190,6 +190,11 @@ class PostgresStore:
             cursor.execute("UPDATE public.head SET epoch = epoch + 1 RETURNING epoch")
             return int(_one(cursor)[0])
 
+    def epoch(self) -> int:
+        with self._query() as cursor:
+            cursor.execute("SELECT epoch FROM public.head")
+            return int(_one(cursor)[0])
+
     @contextmanager
     def write(self, epoch: int | None = None) -> Iterator[PostgresWrite]:
         with ledger_errors("append", self.name):

@@ -125,6 +125,10 @@ class SqliteStore:
             cursor.execute("INSERT OR REPLACE INTO settings VALUES ('epoch', ?)", [str(epoch)])
             return epoch
 
+    def epoch(self) -> int:
+        with self._read() as cursor:
+            return _epoch(cursor)
+
     @contextmanager
     def write(self, epoch: int | None = None) -> Iterator[SqliteWrite]:
         try:
