@@ -39,6 +39,7 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
     app = FastAPI(title="forkledger", version=__version__, lifespan=lifespan)
     app.state.service = service
     app.state.metrics = metrics
+    app.state.publishing = publishing
     app.state.readiness = operating.Readiness(service, publishing)
     app.state.appending = Appending(service, metrics)
     app.state.streams = stream.Streams()

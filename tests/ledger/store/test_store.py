@@ -238,11 +238,13 @@ def test_the_other_process_s_entries_are_seen_and_built_upon(opener: Callable[[]
 
 def test_who_takes_over_fences_those_before(opener: Callable[[], Store]) -> None:
     one, other = opener(), opener()
+    assert one.epoch() == 0
     first = one.take_over()
+    assert one.epoch() == other.epoch() == first
     with one.write(first) as write:
         write.add([new(FORK, 1)])
     second = other.take_over()
-    assert second > first
+    assert one.epoch() == second > first
     with pytest.raises(Fenced), one.write(first) as write:
         write.add([new(FORK, 2)])
     with other.write(second) as write:
