@@ -60,7 +60,13 @@ def _own_file(data: Path, name: str) -> Path:
 
 
 def open_ledger(data: Path, keys: OperatorKeys) -> Ledger:
-    """The ledger in `data`, created when there is none, for a program that takes its turn beside a server."""
+    """The ledger in `data`, created when there is none, for a program that takes its turn beside a server.
+
+    Refused where a server publishes from `data` a log that it keeps elsewhere: this would be a second of its name.
+    """
+    folder = PublicFolder(data / PUBLIC_FOLDER)
+    if folder.checkpoint() is not None and not (data / LEDGER_FILE).exists():
+        raise Refused(f"ledger: expected {data / LEDGER_FILE}; what {folder.path} shows is kept in another database")
     store = open_store(_own_file(data, LEDGER_FILE))
     return _closing_on_error(
         store, lambda: Ledger(store, keys.log, keys.receipt, microseconds, second_key=keys.log_ml_dsa)

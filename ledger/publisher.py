@@ -82,16 +82,14 @@ class Publisher:
     def publish(self) -> bytes | None:
         """One turn. Returns the published checkpoint; None while there is none, for want of a quorum."""
         with self._one, self._folder.alone():
-            # 1. Signed, after the one before, and after nothing that the folder shows otherwise.
+            # 1. Signed, after the one before, and after nothing that the folder shows otherwise: a database may fall
+            # back under a running service (a failover to a standby that lagged) and outgrow what is public in one turn.
+            public, shown = self._check(), self._folder.checkpoint()
             signed = publish(self._ledger)
             latest = self._open(signed)
-            shown = self._folder.checkpoint()
-            if shown is not None:
-                public = self._open(shown)
-                if public.size >= latest.size:
-                    self._expect_grown(public, latest)
-                    self._public = public
-                    return shown
+            self._public = public
+            if public is not None and public.size == latest.size:
+                return shown
             # 2. Tiles.
             full = self._write_tiles(latest.size)
             # 3. Cosignatures.

@@ -11,8 +11,9 @@ from ledger import checkpoint as checkpoints
 from ledger import merkle, note, policy
 from ledger.checkpoint import Checkpoint
 from ledger.cosign import Ed25519Cosigner, MlDsa44Signer
-from ledger.errors import BadProof
+from ledger.errors import BadProof, Refused
 from ledger.ledger import Ledger
+from ledger.main import open_house
 from ledger.publicfolder import PublicFolder
 from ledger.publish import publish
 from ledger.publisher import Publisher
@@ -247,6 +248,37 @@ def test_a_tile_that_says_something_else_stops_publishing(ledger: Ledger, folder
     with pytest.raises(BadProof, match=r"tile/0/000\.p/2: published before with other content"):
         publisher.publish()
     assert folder.checkpoint() == before
+
+
+def test_a_database_that_falls_back_under_a_running_publisher_is_refused_even_where_it_outgrew_what_is_public(
+    ledger: Ledger, folder: PublicFolder, tmp_path: Path
+) -> None:
+    """A failover to a standby that lagged, and more appends before the next turn than were lost."""
+    running = Publisher(ledger, folder)
+    writer = begun(ledger)
+    grow(ledger, writer, 3)
+    running.publish()
+    with datastore(ledger).get_connection(commit=True) as connection:
+        connection.cursor().execute(f"VACUUM INTO '{tmp_path / 'backup.db'}'")
+    grow(ledger, writer, 2)
+    shown = running.publish()
+    restored = open_ledger(tmp_path / "backup.db")
+    restored.append_all([Writer(1).record(number, said="another history") for number in range(4, 9)])
+    running._ledger = restored
+    before = restored.store.checkpoint()
+    with pytest.raises(BadProof, match=r"6 entries are published in .* only 4 are signed"):
+        running.publish()
+    assert (folder.checkpoint(), restored.store.checkpoint()) == (shown, before)  # nor was anything signed
+
+
+def test_no_second_log_is_begun_beside_what_a_service_publishes_from_another_database(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    begun(ledger)
+    Publisher(ledger, PublicFolder(tmp_path / "data" / "public")).publish()
+    with pytest.raises(Refused, match="is kept in another database"):
+        open_house(tmp_path / "data", tmp_path / "keys")
+    assert not (tmp_path / "data" / "ledger.db").exists()
 
 
 # --- witnesses ---
