@@ -9,6 +9,8 @@ from starlette.concurrency import run_in_threadpool
 
 from ledger.api.metrics import Metrics
 from ledger.api.service import Service
+from ledger.errors import LedgerError
+from ledger.logs import place_of
 
 PUBLISH_EVERY = 1.0  # seconds
 
@@ -36,7 +38,8 @@ class Publishing:
         except Exception as error:  # the next second tries again, and the error must be seen
             self.failure = type(error).__name__
             self._metrics.publish_failures.inc()
-            _LOG.error("no checkpoint: %s: %s", self.failure, error)
+            said = f"{self.failure}: {error}" if isinstance(error, LedgerError) else place_of(error)
+            _LOG.error("no checkpoint: %s", said)
 
     def _turn(self) -> None:
         service, metrics = self._service, self._metrics
