@@ -31,7 +31,7 @@ from tests.journeys.stream_client import opened
 from tests.ledger.api.test_records import control_bytes
 from tests.ledger.written import Writer
 
-AGAIN = 0.02  # seconds before the same is sent again
+AGAIN = 0.05  # seconds before the same is sent again
 BROKEN = (httpx.TransportError, WebSocketException, OSError)
 
 
@@ -111,6 +111,10 @@ class Load:
                 thread.join(120)
                 assert not thread.is_alive(), "a client still waits for an answer"
 
+    def close(self) -> None:
+        for each in (*self.clients, self.watcher):
+            each.http.close()
+
 
 class _Caller(threading.Thread):
     """Does `turn` again and again; a service that is gone is asked again where it is then."""
@@ -119,20 +123,11 @@ class _Caller(threading.Thread):
         super().__init__(daemon=True)
         self.load = load
         self.drawn = drawn
-        self._at = ""
-        self._http: httpx.Client | None = None
-
-    def http(self) -> httpx.Client:
-        if self._http is None or self._at != self.load.url:
-            self.leave()
-            self._at = self.load.url
-            self._http = httpx.Client(base_url=self._at, headers=self.load.headers, timeout=90, trust_env=False)
-        return self._http
+        # One for all its life: to make one takes longer than what is asked here.
+        self.http = httpx.Client(headers=load.headers, timeout=90, trust_env=False)
 
     def leave(self) -> None:
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        """Take nothing up again that a connection had begun."""
 
     def run(self) -> None:
         try:
@@ -222,9 +217,10 @@ class Client(_Caller, ABC):
 
 class Batches(Client):
     def ask(self, sent: Sequence[Sent]) -> Iterator[dict[str, Any]]:
-        http = self.http()
         self._mark(sent)
-        answer = http.post("/v1/records/batch", content=encode_batch([each.record for each in sent]))
+        answer = self.http.post(
+            self.load.url + "/v1/records/batch", content=encode_batch([each.record for each in sent])
+        )
         if answer.status_code in (429, 503):
             return iter([{"status": answer.status_code}] * len(sent))
         assert answer.status_code == 200, answer.text
@@ -295,14 +291,14 @@ class Watcher(_Caller):
 
     def fetch(self) -> Checkpoint | None:
         """The checkpoint of this moment, unless the service cannot say it."""
-        answer = self.http().get("/checkpoint")
+        answer = self.http.get(self.load.url + "/checkpoint")
         if answer.status_code in (404, 503):
             return None
         assert answer.status_code == 200, answer.text
         return self._keep(answer.content)
 
     def expect_included(self, said: Receipt) -> None:
-        answer = self.http().get("/v1/log/proofs/inclusion", params={"leaf": said.leaf_index})
+        answer = self.http.get(self.load.url + "/v1/log/proofs/inclusion", params={"leaf": said.leaf_index})
         if answer.status_code in (404, 503):  # 404: no checkpoint covers it yet
             return
         assert answer.status_code == 200, answer.text

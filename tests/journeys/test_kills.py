@@ -1,7 +1,8 @@
 """Service and database killed at random, under load: what was acknowledged is there, in order, provable, and once.
 
-Each test kills FORKLEDGER_TEST_KILLS times, a handful unless it is set; `make kill-test` is the full form. It prints
-its seed, which FORKLEDGER_TEST_SEED sets, and what it did: `-s` shows it also where nothing failed.
+Each test kills FORKLEDGER_TEST_KILLS times while an answer is awaited, a handful unless it is set; `make kill-test` is
+the full form. It prints its seed, which FORKLEDGER_TEST_SEED sets, and what it did: `-s` shows it also where nothing
+failed.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def new_app(place: Place) -> str:
 def test_whatever_is_killed_all_that_was_acknowledged_is_there_in_order_provable_and_once(
     store: str, house: Callable[[bool], House]
 ) -> None:
-    print(f"\nseed {SEED}, at least {KILLS} kills on {store}")
+    print(f"\nseed {SEED}, {KILLS} kills under load on {store}")
     here = house(store == "postgres")
     api_key = new_app(here.place)
     here.serve()
@@ -145,7 +146,7 @@ def test_whatever_is_killed_all_that_was_acknowledged_is_there_in_order_provable
     begun = time.monotonic()
     load.start()
     try:
-        while sum(here.kills.values()) < KILLS:
+        while here.under_load < KILLS:
             wanted = load.acknowledged + here.drawn.randint(1, 300)
             until(lambda: load.acknowledged >= wanted, load, 120, f"nothing goes on after {here.kills}")  # noqa: B023
             time.sleep(here.drawn.uniform(0, 0.1))
@@ -158,7 +159,7 @@ def test_whatever_is_killed_all_that_was_acknowledged_is_there_in_order_provable
 
     everything = load.acknowledged + sum(len(client.writers) for client in load.clients)
     until(lambda: (last := load.watcher.fetch()) and last.size == everything, load, 60, "no checkpoint of everything")
-    load.watcher.leave()
+    load.close()
     assert here.server.terminate() == 0
     opened = here.store()
     try:
@@ -172,7 +173,6 @@ def test_whatever_is_killed_all_that_was_acknowledged_is_there_in_order_provable
         f"{len(load.watcher.seen.checkpoints)} checkpoints; {load.watcher.proved} proofs meanwhile; "
         f"{load.repeated} sent again though answered, {load.broken} connections broken, {load.refused} put off"
     )
-    assert here.under_load > sum(here.kills.values()) / 2
 
 
 def expect_kept(load: Load, store: Store, public: Folder) -> None:
@@ -268,6 +268,8 @@ def expect_quiet(place: Place, api_key: str) -> None:
     """No server said anything that it should not, or did not foresee."""
     for log in place.folder.glob("server-*.log"):
         said = log.read_text(errors="replace")
-        assert "Traceback" not in said, said[-3000:]
-        assert not re.search(r'" 500 |(GET|POST|WebSocket) \S+ failed: ', said), said[-3000:]
+        unforeseen = re.search(
+            r'Traceback.*|.*"status": 500.*|.* failed: \w+ at .*|.*no checkpoint: (?!Unavailable).*', said
+        )
+        assert not unforeseen, (log, unforeseen[0])
         assert api_key not in said
