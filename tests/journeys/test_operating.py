@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 from ledger import checkpoint as checkpoints
 from ledger.main import open_reader
 from ledger.record import encode_batch, encode_record
+from tests.journeys.database import Database
 from tests.journeys.server import Place, Server
 from tests.journeys.test_stream import expect_all_once, far_too_long, new_fork
 from tests.ledger.written import Writer
@@ -111,3 +112,26 @@ def test_a_probe_a_scrape_and_a_line_for_every_request_with_no_secret_in_any(pla
         assert writer.fork_id not in text
     # uvicorn takes an answer to a handshake other than 101 for none at all, and says so.
     assert {line["level"] for line in found if not line["logger"].startswith("uvicorn")} == {"info"}
+
+
+def test_a_server_is_not_ready_while_its_database_is_down_and_ready_again_after(
+    place: Place, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database().start()
+    try:
+        monkeypatch.setenv("FORKLEDGER_DATABASE_URL", database.url)
+        server = serve(place)
+        assert httpx.get(f"{server.url}/readyz").json() == {"status": "ready", "reasons": [], "notes": []}
+        database.kill()
+        down = httpx.get(f"{server.url}/readyz", timeout=30)
+        assert (down.status_code, len(down.json()["reasons"])) == (503, 1)
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        assert "forkledger_log_size" in httpx.get(f"{server.url}/metrics").text  # asks no database
+        database.start()
+        end = time.monotonic() + 60
+        while httpx.get(f"{server.url}/readyz", timeout=30).status_code != 200:
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        assert server.terminate() == 0
+    finally:
+        database.close()
