@@ -1,9 +1,6 @@
 """docker-compose.yml: a service and its database, keys apart from data, health checks, no privilege, no secret."""
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -116,27 +113,3 @@ def test_no_secret_is_inside_and_no_password_has_a_default(compose: dict[str, An
             else:
                 assert not re.search(r"(?i)password|secret|token|//[^/@]*:[^/@]*@", f"{name}={value}")
     assert not re.search(r"[0-9a-f]{32}|BEGIN [A-Z ]*KEY", TEXT)
-
-
-def composed(password: str | None) -> subprocess.CompletedProcess[str]:
-    given = {name: value for name, value in os.environ.items() if name != "FORKLEDGER_DATABASE_PASSWORD"}
-    return subprocess.run(
-        ["docker", "compose", "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"],
-        env={**given, **({"FORKLEDGER_DATABASE_PASSWORD": password} if password else {})},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-
-
-def has_compose() -> bool:
-    asked = ["docker", "compose", "version"]
-    return (
-        shutil.which("docker") is not None and subprocess.run(asked, capture_output=True, check=False).returncode == 0
-    )
-
-
-def test_docker_itself_takes_the_file_with_a_password_only() -> None:
-    if not has_compose():
-        pytest.skip("no `docker compose` here: only the tests above have looked at the file")
-    taken = composed("chosen")
-    assert taken.returncode == 0, taken.stderr
-    assert composed(None).returncode != 0

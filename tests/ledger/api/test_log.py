@@ -14,7 +14,7 @@ from ledger import merkle, note
 from ledger.api.service import Service
 from ledger.errors import BadProof
 from ledger.ledger import Inclusion, check_inclusion
-from tests.ledger.written import LOG_KEY, ORIGIN, RECEIPT_KEY, fill, datastore
+from tests.ledger.written import LOG_KEY, ORIGIN, RECEIPT_KEY, datastore, fill
 
 
 def read(client: TestClient, path: str) -> Any:
