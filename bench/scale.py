@@ -9,8 +9,8 @@ checkpoint. Measured is the ledger itself, by the clock:
 * checkpoint: `publish` after that append: read and hash what came, compare, sign, keep;
 * inclusion: `prove` of a leaf picked at random, entry and path; growth: `prove_growth` from a size picked at random.
 
-Floor: each at most 1.2 times its cost at the smallest size. 10^7 entries need 15 GB and the better part of an hour, so
-they come with `--sizes 100000 1000000 10000000` only.
+Floor: each at most 1.2 times its cost at the smallest size. 10^7 entries need 13 GB and some ten minutes, so they
+come with `--sizes 100000 1000000 10000000` only.
 """
 
 from __future__ import annotations
