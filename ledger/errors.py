@@ -14,7 +14,8 @@
     ├── NotFound       no such thing here
     └── Unavailable    nothing wrong with what was asked; it cannot be done here and now
         ├── Busy              too much is waiting already; carries when to come again
-        └── Fenced            another process has taken over the log's writing
+        ├── Fenced            another process has taken over the log's writing
+        └── Halted            the log contradicts what is public of it; nothing is taken before a person has looked
 
 A message says what was expected, what came and where. It never holds user content or keys.
 """
@@ -102,3 +103,7 @@ class Busy(Unavailable):
 
 class Fenced(Unavailable):
     """Another process has taken over the writing of this log; this one never writes to it again."""
+
+
+class Halted(Unavailable):
+    """The log contradicts what is public of it. Nothing is taken any more, for no promise could be kept."""

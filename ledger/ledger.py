@@ -152,8 +152,7 @@ class LogReader:
 class Ledger(LogReader):
     """One log over one store, to append to. Safe to use from several threads and, on one database, several processes.
 
-    `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only. Under an `epoch` of the store it
-    appends until another process begins a newer one; without, it takes its turn whoever else does. Checkpoints are
+    `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only. Checkpoints are
     signed by `log_key`, and by `second_key` where there is one.
     """
 
@@ -163,7 +162,6 @@ class Ledger(LogReader):
         log_key: note.Ed25519Signer,
         receipt_key: note.Ed25519Signer,
         now: Callable[[], int],
-        epoch: int | None = None,
         published: Callable[[], bytes | None] | None = None,
         second_key: note.Signer | None = None,
     ) -> None:
@@ -176,8 +174,15 @@ class Ledger(LogReader):
         self.log_key = log_key
         self.log_keys: tuple[note.Signer, ...] = (log_key, second_key) if second_key else (log_key,)
         self._receipt_key = receipt_key
-        self._epoch = epoch
-        self._sequencer = Sequencer(store, self.origin, now, epoch)
+        self._sequencer = Sequencer(store, self.origin, now)
+
+    def take_over(self) -> None:
+        """Become the one that writes: whoever took over before is fenced. Without it an append takes its turn."""
+        self._sequencer.epoch = self.store.take_over()
+
+    def halt(self, reason: str) -> None:
+        """Take nothing more: the log contradicts what is public of it, and no promise could be kept."""
+        self._sequencer.halted = reason
 
     def close(self) -> None:
         """Finish what was taken, take nothing more, and close the store."""
@@ -195,7 +200,8 @@ class Ledger(LogReader):
 
     def fenced(self) -> bool:
         """Whether another process has taken over the writing: then this one never writes to the log again."""
-        return self._epoch is not None and self.store.epoch() != self._epoch
+        epoch = self._sequencer.epoch
+        return epoch is not None and self.store.epoch() != epoch
 
     def create_fork(self, control: SignedControl) -> bytes:
         """Append a fork's first entry. Returns the signed receipt; the same bytes again return the same one."""

@@ -74,14 +74,12 @@ def open_ledger(data: Path, keys: OperatorKeys) -> Ledger:
 
 
 def serve_ledger(data: Path, keys: OperatorKeys, database_url: str) -> Ledger:
-    """The ledger in `data`, or in PostgreSQL where a URL is given: as its one server, which fences those before it."""
+    """The ledger in `data`, or in PostgreSQL where a URL is given, proven by what is published of it."""
     store = open_database(database_url) if database_url else open_store(_own_file(data, LEDGER_FILE))
     folder = PublicFolder(data / PUBLIC_FOLDER)
     return _closing_on_error(
         store,
-        lambda: Ledger(
-            store, keys.log, keys.receipt, microseconds, store.take_over(), folder.checkpoint, keys.log_ml_dsa
-        ),
+        lambda: Ledger(store, keys.log, keys.receipt, microseconds, folder.checkpoint, keys.log_ml_dsa),
     )
 
 
@@ -159,4 +157,5 @@ def build_app(data: Path, keys: OperatorKeys, database_url: str = "", policy: Po
     app = create_app(service, close)
     for found in sorted(entry_points(group="forkledger.services"), key=lambda found: found.name):
         found.load()(app, service)
+    ledger.take_over()  # last: what cannot start must not stop a server that runs
     return app

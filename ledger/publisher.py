@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from ledger import checkpoint as checkpoints
 from ledger import merkle, note
 from ledger.checkpoint import Checkpoint
-from ledger.errors import BadProof, LedgerError
+from ledger.errors import BadProof, Fenced, LedgerError
 from ledger.ledger import Ledger
 from ledger.policy import Policy
 from ledger.publicfolder import PublicFolder
@@ -36,7 +36,8 @@ from ledger.witness.client import Standing, Witnesses
 class Publisher:
     """Publishes one log into one folder. With `witnesses`, only what the quorum of `policy` has cosigned.
 
-    Raises BadProof, and then nothing may be published, when the folder shows another history than the store.
+    Raises BadProof, and then nothing may be published, when the folder shows another history than the store; Fenced
+    when another process has taken over.
     """
 
     def __init__(
@@ -77,15 +78,23 @@ class Publisher:
 
     def current(self) -> bytes | None:
         """The published checkpoint; where no witness has to be asked, one that covers every entry that is there now."""
-        return self._folder.checkpoint() if self._witnesses is not None else self.publish()
+        if self._witnesses is not None or self._ledger.fenced():
+            return self._folder.checkpoint()
+        return self.publish()
 
     def publish(self) -> bytes | None:
         """One turn. Returns the published checkpoint; None while there is none, for want of a quorum."""
         with self._one, self._folder.alone():
+            if self._ledger.fenced():  # another publishes now, perhaps under another policy
+                raise Fenced("public log: another process writes to this log now, and publishes it")
             # 1. Signed, after the one before, and after nothing that the folder shows otherwise: a database may fall
             # back under a running service (a failover to a standby that lagged) and outgrow what is public in one turn.
-            public, shown = self._check(), self._folder.checkpoint()
-            signed = publish(self._ledger)
+            try:
+                public, shown = self._check(), self._folder.checkpoint()
+                signed = publish(self._ledger)
+            except BadProof as error:
+                self._ledger.halt(str(error))
+                raise
             latest = self._open(signed)
             self._public = public
             if public is not None and public.size == latest.size:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ledger.door import Submission
 from ledger.entry import NO_ENTRY, USER_TRAINING_RECORD, Entry, decode_entry, encode_entry
-from ledger.errors import AlreadyRecorded, BadProof, Conflict, LedgerError, Malformed, NotFound, StaleNumber
+from ledger.errors import AlreadyRecorded, BadProof, Conflict, Halted, LedgerError, Malformed, NotFound, StaleNumber
 from ledger.groupcommit import GroupCommit
 from ledger.merkle import HashReader, leaf_hash, stored_hash_index
 from ledger.record import decode_body
@@ -28,14 +28,15 @@ class Sequencer:
     """Queue → one transaction → a stored entry or a refusal for each.
 
     Idempotent by (fork, record id): the same bytes again get the entry that they became. `now` gives microseconds
-    since 1970-01-01 UTC. Under an `epoch`, Fenced is raised once another process has begun a newer one.
+    since 1970-01-01 UTC. Once it has an `epoch`, Fenced is raised when another process has begun a newer one.
     """
 
-    def __init__(self, store: Store, origin: str, now: Callable[[], int], epoch: int | None = None) -> None:
+    def __init__(self, store: Store, origin: str, now: Callable[[], int]) -> None:
         self._store = store
         self._origin = origin
         self._now = now
-        self._epoch = epoch
+        self.epoch: int | None = None
+        self.halted: str | None = None  # why
         self._tips: dict[str, Head] = {}  # that this process wrote: what the store says must be this
         self._group = GroupCommit[Submission, StoredEntry](self._commit, time.sleep)
 
@@ -57,7 +58,9 @@ class Sequencer:
         self._group.close()
 
     def _commit(self, submissions: Sequence[Submission]) -> list[Outcome]:
-        with self._store.write(self._epoch) as write:
+        if self.halted is not None:
+            raise Halted(f"append: nothing is taken any more; {self.halted}")
+        with self._store.write(self.epoch) as write:
             placed = place(write, self._origin, submissions, self._now(), self._tips)
         # Only now it is so: heads of a transaction that came to nothing would be nobody's.
         if len(self._tips) + len(placed.heads) > _MOST_TIPS:

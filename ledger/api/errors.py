@@ -23,6 +23,7 @@ from ledger.errors import (
     Busy,
     Conflict,
     Fenced,
+    Halted,
     LedgerError,
     Malformed,
     NotFound,
@@ -47,6 +48,7 @@ _STATUS: Sequence[tuple[type[LedgerError], int, str]] = (
     (BadProof, 500, "bad_proof"),
     (Busy, 429, "busy"),
     (Fenced, 503, "fenced"),
+    (Halted, 503, "halted"),
     (Unavailable, 503, "unavailable"),
 )
 RETRY_AFTER = 1  # seconds: a database that was lost is back in a moment, or not for long
@@ -94,9 +96,9 @@ def code_of(error: Exception) -> str:
 def _retry_after(error: LedgerError) -> dict[str, str] | None:
     if isinstance(error, Busy):
         return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
-    if isinstance(error, Unavailable) and not isinstance(error, Fenced):
+    if isinstance(error, Unavailable) and not isinstance(error, (Fenced, Halted)):
         return {"retry-after": str(RETRY_AFTER)}
-    return None  # one who was superseded stays so
+    return None  # one who was superseded stays so, and a contradiction too
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,10 +13,12 @@ from ledger.api.errors import RETRY_AFTER, error_response
 # too, and a transaction takes no more than that: a larger batch would gain nothing.
 LONGEST_REQUEST = 4 << 20
 MOST_HELD = 256 << 20  # bytes of all bodies that were not answered yet
+MOST_SECONDS = 30.0  # for one body to arrive: what stalls would count against MOST_HELD for as long as it likes
 
 
 class BodyLimit:
-    """ASGI middleware: 413 once more than `limit` bytes are announced or arrive; 429 while `most_held` are held.
+    """ASGI middleware: 413 once more than `limit` bytes are announced or arrive; 408 when they do not arrive; 429 while
+    `most_held` are held.
 
     A body is held until its request is answered. For as long as the queue behind it is full, or the threads before the
     queue are at work, bodies pile up here and nowhere else.
@@ -52,8 +55,14 @@ class BodyLimit:
         # Without an announced length, bytes are counted as they come: read here, handed on whole.
         body = bytearray()
         more = True
+        end = asyncio.get_running_loop().time() + MOST_SECONDS
         while more:
-            message = await receive()
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await receive()
+            except TimeoutError:
+                await self._too_slow(scope, receive, send)
+                return
             if message["type"] == "http.disconnect":
                 return
             part = message.get("body", b"")
@@ -79,6 +88,11 @@ class BodyLimit:
     async def _too_large(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = f"request body: expected at most {self._limit} bytes"
         await error_response(413, "too_large", message)(scope, receive, send)
+
+    async def _too_slow(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = f"request body: expected all of it within {MOST_SECONDS:.0f} seconds"
+        headers = {"connection": "close"}
+        await error_response(408, "too_slow", message, headers=headers)(scope, receive, send)
 
     async def _too_much(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = f"request body: more than {self._most_held} bytes of others wait already; nothing was taken"

@@ -151,10 +151,9 @@ class Chains:
         if at.fork_id is None or believed:
             # Two of three agree: bytes that have the hash stored for them are not those that were damaged.
             at = Place(leaf, entry.fork_id, entry.version)
-            if row is None and not believed:
+            if row is None and not believed and len(self.placed) < MOST_FAULTS:  # each search walks all forks
                 at = self._place_of_damaged(at, entry)
-                if len(self.placed) < MOST_FAULTS:
-                    self.placed[leaf] = at
+                self.placed[leaf] = at
         if self.origin is None:
             self.origin = entry.origin
         self._compare(at, "origin", self.origin, entry.origin)

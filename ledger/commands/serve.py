@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -21,6 +22,8 @@ def serve(data: Path, keys: Path, origin: str, database_url: str, policy: Policy
     from ledger.api.server import Server
 
     write_json_lines()
+    # Before anything is opened: a server started twice by mistake must not take over from the first.
+    socket.create_server((host, port)).close()
     operator = open_operator_keys(data, keys, origin)
     app = build_app(data, operator, database_url, policy)
     apps = app.state.service.keystore.apps()

@@ -190,15 +190,18 @@ class SqliteStore:
             return _entries(cursor, where, [UUID(fork_id).hex, after], limit, order="originator_version")
 
     def first_entries(self, fork_ids: Collection[str]) -> dict[str, StoredEntry]:
-        missing = {(fork_id, 1) for fork_id in fork_ids if fork_id not in self._first_entries}
-        if missing:
-            if len(self._first_entries) + len(missing) > _MOST_FIRST_ENTRIES:
-                self._first_entries.clear()
-                missing = {(fork_id, 1) for fork_id in fork_ids}
+        # Looked up once and kept here: another thread may clear the memory meanwhile.
+        kept = ((fork_id, self._first_entries.get(fork_id)) for fork_id in fork_ids)
+        found = {fork_id: entry for fork_id, entry in kept if entry is not None}
+        if missing := {(fork_id, 1) for fork_id in fork_ids if fork_id not in found}:
             with self._read() as cursor:
-                found = SqliteWrite(self.recorder, cursor, None).entries(missing)
-            self._first_entries.update((fork_id, entry) for (fork_id, _), entry in found.items())
-        return {fork_id: self._first_entries[fork_id] for fork_id in fork_ids if fork_id in self._first_entries}
+                read = SqliteWrite(self.recorder, cursor, None).entries(missing)
+            new = {fork_id: entry for (fork_id, _), entry in read.items()}
+            if len(self._first_entries) + len(new) > _MOST_FIRST_ENTRIES:
+                self._first_entries.clear()
+            self._first_entries.update(new)
+            found |= new
+        return found
 
     def record(self, fork_id: str, record_id: bytes) -> StoredEntry | None:
         with self._read() as cursor:

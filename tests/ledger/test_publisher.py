@@ -11,7 +11,7 @@ from ledger import checkpoint as checkpoints
 from ledger import merkle, note, policy
 from ledger.checkpoint import Checkpoint
 from ledger.cosign import Ed25519Cosigner, MlDsa44Signer
-from ledger.errors import BadProof, Refused
+from ledger.errors import BadProof, Fenced, Halted, Refused
 from ledger.ledger import Ledger
 from ledger.main import open_house
 from ledger.publicfolder import PublicFolder
@@ -34,7 +34,7 @@ ML_DSA = MlDsa44Signer(ORIGIN, drawn(32, "ml-dsa"), lambda: 0)
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     store = open_store(tmp_path / "ledger.db")
-    opened = Ledger(store, LOG_KEY, RECEIPT_KEY, lambda: NOW, None, None, ML_DSA)
+    opened = Ledger(store, LOG_KEY, RECEIPT_KEY, lambda: NOW, None, ML_DSA)
     yield opened
     opened.close()
 
@@ -269,6 +269,9 @@ def test_a_database_that_falls_back_under_a_running_publisher_is_refused_even_wh
     with pytest.raises(BadProof, match=r"6 entries are published in .* only 4 are signed"):
         running.publish()
     assert (folder.checkpoint(), restored.store.checkpoint()) == (shown, before)  # nor was anything signed
+    # No receipt is given any more for a place that was promised to another.
+    with pytest.raises(Halted, match="nothing is taken any more"):
+        restored.append(Writer(1).record(9))
 
 
 def test_no_second_log_is_begun_beside_what_a_service_publishes_from_another_database(
@@ -279,6 +282,19 @@ def test_no_second_log_is_begun_beside_what_a_service_publishes_from_another_dat
     with pytest.raises(Refused, match="is kept in another database"):
         open_house(tmp_path / "data", tmp_path / "keys")
     assert not (tmp_path / "data" / "ledger.db").exists()
+
+
+def test_a_process_that_is_fenced_publishes_nothing_more(ledger: Ledger, folder: PublicFolder, tmp_path: Path) -> None:
+    ledger.take_over()
+    writer, publisher = begun(ledger), Publisher(ledger, folder)
+    shown = publisher.publish()
+    other = open_ledger(tmp_path / "ledger.db")
+    other.take_over()
+    other.append(writer.next())
+    with pytest.raises(Fenced):
+        publisher.publish()
+    assert publisher.current() == folder.checkpoint() == shown
+    other.close()
 
 
 # --- witnesses ---
@@ -331,7 +347,7 @@ def test_nothing_is_public_before_a_quorum_has_cosigned_it(ledger: Ledger, folde
 
 def test_the_checkpoint_that_the_ledger_proves_under_is_the_published_one(tmp_path: Path) -> None:
     folder, some = PublicFolder(tmp_path / "public"), Some({1, 2})
-    ledger = Ledger(open_store(tmp_path / "l.db"), LOG_KEY, RECEIPT_KEY, lambda: NOW, None, folder.checkpoint)
+    ledger = Ledger(open_store(tmp_path / "l.db"), LOG_KEY, RECEIPT_KEY, lambda: NOW, folder.checkpoint)
     fill(ledger, forks=1, records=2)
     rules = some.policy(2)
     Publisher(ledger, folder, rules, some).publish()  # type: ignore[arg-type]

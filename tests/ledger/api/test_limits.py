@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import httpx
-from starlette.types import Receive, Scope, Send
+import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from ledger.api import limits
 from ledger.api.limits import BodyLimit
 
 
@@ -67,3 +69,28 @@ def test_a_body_without_an_announced_length_is_counted_as_it_comes() -> None:
         assert app._held == 0
 
     asyncio.run(work())
+
+
+def test_a_body_that_stalls_is_refused_and_no_longer_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_SECONDS", 0.05)
+    sent: list[Message] = []
+
+    async def never(_: Scope, __: Receive, ___: Send) -> None:
+        raise AssertionError("a body that is not whole reaches nobody")
+
+    app = limits.BodyLimit(never, most_held=10)
+    parts: list[Message] = [{"type": "http.request", "body": b"12345678", "more_body": True}]
+
+    async def receive() -> Message:
+        if parts:
+            return parts.pop()
+        await asyncio.sleep(60)
+        raise AssertionError("not waited for")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/records", "headers": []}
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 408
+    assert app._held == 0
