@@ -11,7 +11,7 @@ from ledger import checkpoint as checkpoints
 from ledger import merkle, note, policy
 from ledger.checkpoint import Checkpoint
 from ledger.cosign import Ed25519Cosigner, MlDsa44Signer
-from ledger.errors import BadProof, Fenced, Halted, Refused
+from ledger.errors import BadProof, Fenced, Halted, Refused, Unavailable
 from ledger.ledger import Ledger
 from ledger.main import open_house
 from ledger.publicfolder import PublicFolder
@@ -353,3 +353,18 @@ def test_the_checkpoint_that_the_ledger_proves_under_is_the_published_one(tmp_pa
     Publisher(ledger, folder, rules, some).publish()  # type: ignore[arg-type]
     assert rules.check(ledger.prove(1).checkpoint).size == 3
     ledger.close()
+
+
+def test_a_database_that_is_away_is_not_taken_for_another_history(
+    ledger: Ledger, folder: PublicFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> list[bytes]:
+        raise Unavailable("read: the database could not be reached")
+
+    grow(ledger, begun(ledger), 3)
+    publisher = Publisher(ledger, folder)
+    publisher.publish()
+    monkeypatch.setattr(ledger.store, "hashes", away)
+    for ask in (publisher.publish, lambda: publish(ledger), lambda: Publisher(ledger, folder)):
+        with pytest.raises(Unavailable):
+            ask()
