@@ -79,8 +79,8 @@ def test_a_service_that_works_is_ready(opened: Opened) -> None:
 def test_one_that_another_process_took_over_from_is_not_ready_before_it_tries_to_write(opened: Opened) -> None:
     house = opened()
     house.service.ledger.store.take_over()
-    status, reasons, _ = house.ready()
-    assert (status, reasons) == (503, ["another process has taken over the log's writing"])
+    status, reasons, _ = house.ready()  # a turn of the publisher may have failed of it by now
+    assert (status, reasons[0]) == (503, "another process has taken over the log's writing")
     assert house.client.get("/healthz").json() == {"status": "ok", "origin": ORIGIN}
 
 
@@ -104,7 +104,7 @@ def test_a_database_that_hangs_is_asked_once_and_not_waited_for(
     go_on, asked = threading.Event(), []
 
     def hang() -> bool:
-        asked.append(1)
+        asked.append(threading.current_thread().name)  # asyncio's are readiness's, AnyIO's the publisher's
         assert go_on.wait(20)
         return False
 
@@ -115,7 +115,7 @@ def test_a_database_that_hangs_is_asked_once_and_not_waited_for(
         for _ in range(3):
             assert house.ready() == (503, ["the database did not answer within 0.2 s"], [])
         assert time.monotonic() - begun < 5
-        assert len(asked) <= 2  # once for all three, and perhaps by a turn of the publisher
+        assert len([name for name in asked if name.startswith("asyncio")]) == 1
         go_on.set()
     end = time.monotonic() + 20
     while house.ready()[0] != 200:

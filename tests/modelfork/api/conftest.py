@@ -52,4 +52,6 @@ def client(house: House, api_key: str) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def fork(http: httpx.Client) -> str:
-    return str(http.post("/v1/forks", json={}).raise_for_status().json()["fork_id"])
+    answer = http.post("/v1/forks", json={})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["fork_id"])

@@ -14,7 +14,7 @@ import pytest
 
 from ledger.errors import Refused
 from ledger.keyfolder import open_keys
-from ledger.main import build_app, open_operator_keys
+from ledger.main import PUBLIC_FOLDER, build_app, open_operator_keys
 from tests.modelfork.api.house import House
 
 ASKED = [{"role": "user", "content": "Where is my house?"}]
@@ -182,7 +182,7 @@ def test_files_are_for_their_owner_alone_even_in_an_open_folder(
     house = open_house(tmp_path)
     with house.client(house.new_app()) as http:
         http.post("/v1/forks").raise_for_status()
-    files = list(house.data.iterdir())
+    files = [path for path in house.data.iterdir() if path.name != PUBLIC_FOLDER]  # which is for everybody
     assert {"ledger.db-wal", "keystore.db-wal"} <= {path.name for path in files}
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
