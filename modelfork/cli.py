@@ -74,6 +74,7 @@ def chat(
     fork: Annotated[
         str, typer.Option(help="The fork to talk to. [the newest of the command line's own, else a new one]")
     ] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Talk to a fork in this terminal, without a server. /correct TEXT, /like, /dislike judge the last answer."""
     _expect_torch()
@@ -81,7 +82,7 @@ def chat(
     from modelfork.settings import ForkSettings
 
     with _refusals():
-        command(data, keys, fork, ForkSettings())
+        command(data, keys, fork, ForkSettings(), as_json)
 
 
 def history(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +25,12 @@ APP = "command-line"  # the app that forks made here belong to; it has no API ke
 HELP = "/correct TEXT  /like  /dislike  judge the last answer; /new starts a new conversation; /quit ends"
 
 
-def chat(data: Path, keys: Path, fork: str, settings: ForkSettings) -> None:
-    """Read lines from standard input until /quit or its end."""
+def chat(data: Path, keys: Path, fork: str, settings: ForkSettings, as_json: bool = False) -> None:
+    """Read lines from standard input until /quit or its end.
+
+    With `as_json` standard output has a JSON object a line, for the fork and for each record, and the talk goes to
+    standard error.
+    """
     log, keystore, now = ledger.open_house(data, keys)
     try:
         base, recipe = open_base(settings.base, settings.torch_threads)
@@ -32,20 +38,23 @@ def chat(data: Path, keys: Path, fork: str, settings: ForkSettings) -> None:
         known = [one for one in keystore.forks_of(APP) if log.store.head(one)]
         fork_id = fork or (known[-1] if known else manager.create(APP))
         log.head(fork_id)
-        typer.echo(f"fork {fork_id}\n{HELP}")
-        _converse(manager, fork_id)
+        typer.echo(f"fork {fork_id}\n{HELP}", err=as_json)
+        if as_json:
+            typer.echo(json.dumps({"fork": fork_id}))
+        _converse(manager, fork_id, as_json)
         ledger.publish.publish(log)
     finally:
         log.close()
         keystore.close()
 
 
-def _converse(manager: ForkManager, fork_id: str) -> None:
+def _converse(manager: ForkManager, fork_id: str, as_json: bool) -> None:
+    say = partial(typer.echo, err=as_json)
     said: list[Message] = []
     last: Recorded | None = None
     while True:
         try:
-            line = input("you: ").strip()
+            line = input("" if as_json else "you: ").strip()
         except EOFError:
             return
         command, _, rest = line.partition(" ")
@@ -54,36 +63,41 @@ def _converse(manager: ForkManager, fork_id: str) -> None:
         if command == "/new":
             said, last = [], None
         elif command in ("/correct", "/like", "/dislike"):
-            _judge(manager, fork_id, last, command, rest)
+            _judge(manager, fork_id, last, command, rest, as_json)
         elif command.startswith("/"):
-            typer.echo(HELP)
+            say(HELP)
         elif line:
             said.append(Message("user", line))
-            typer.echo("fork: ", nl=False)
+            say("fork: ", nl=False)
             try:
                 answered = manager.take_turn(
-                    fork_id, secrets.token_bytes(16), tuple(said), Sampling(max_tokens=80), True, _show
+                    fork_id, secrets.token_bytes(16), tuple(said), Sampling(max_tokens=80), True, partial(say, nl=False)
                 )
             except TooLong:
-                typer.echo("\n      [this conversation is longer than the model can read: a new one begins]")
+                say("\n      [this conversation is longer than the model can read: a new one begins]")
                 said, last = [], None
                 continue
-            typer.echo(f"\n      [record {answered.recorded.version}, {_learned(answered.recorded)}]")
+            say("")
+            _tell(answered.recorded, as_json, answer=answered.interaction.answer)
             said.append(Message("assistant", answered.interaction.answer))
             last = answered.recorded
 
 
-def _show(piece: str) -> None:
-    typer.echo(piece, nl=False)
-
-
-def _judge(manager: ForkManager, fork_id: str, last: Recorded | None, command: str, rest: str) -> None:
+def _judge(manager: ForkManager, fork_id: str, last: Recorded | None, command: str, rest: str, as_json: bool) -> None:
     if last is None or (command == "/correct" and not rest):
-        typer.echo("      [nothing to judge]" if last is None else "      [what should it have said?]")
+        reason = "nothing to judge" if last is None else "what should it have said?"
+        typer.echo(f"      [{reason}]", err=as_json)
         return
     rating = {"/like": 1.0, "/dislike": -1.0}.get(command)
     judged = manager.judge(fork_id, secrets.token_bytes(16), last.record_id, rest if rating is None else "", rating, "")
-    typer.echo(f"      [record {judged.version}, {_learned(judged)}]")
+    _tell(judged, as_json, judged=last.record_id.hex())
+
+
+def _tell(recorded: Recorded, as_json: bool, **more: str) -> None:
+    typer.echo(f"      [record {recorded.version}, {_learned(recorded)}]", err=as_json)
+    if as_json:
+        told = {"record": recorded.record_id.hex(), "version": recorded.version, "learned": recorded.learned}
+        typer.echo(json.dumps(told | more))
 
 
 def _learned(recorded: Recorded) -> str:

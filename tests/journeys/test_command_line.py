@@ -72,6 +72,17 @@ def test_the_next_talk_goes_on_with_the_same_fork(talked: tuple[Place, str], tmp
     assert fork_of(again.stdout) == fork
 
 
+def test_a_talk_is_told_as_json_a_line_a_record(talked: tuple[Place, str], tmp_path: Path) -> None:
+    shutil.copytree(talked[0].folder, tmp_path / "copy")
+    done = Place(tmp_path / "copy", talked[0].base).command("chat", "--json", given="Who?\n/like\n/nonsense\n/quit\n")
+    assert done.returncode == 0, done.stderr
+    fork, answered, judged = [json.loads(line) for line in done.stdout.splitlines()]
+    assert fork == {"fork": talked[1]}
+    assert (answered["version"], judged["version"]) == (7, 8)
+    assert judged["judged"] == answered["record"]
+    assert answered["answer"] in done.stderr
+
+
 def test_a_talk_that_gets_too_long_begins_anew(talked: tuple[Place, str], tmp_path: Path) -> None:
     shutil.copytree(talked[0].folder, tmp_path / "copy")
     done = Place(tmp_path / "copy", talked[0].base).command("chat", given="x" * 400 + "\n/like\nWho?\n")
