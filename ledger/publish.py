@@ -5,7 +5,7 @@ from __future__ import annotations
 from ledger import checkpoint as checkpoints
 from ledger import merkle
 from ledger.checkpoint import Checkpoint
-from ledger.errors import BadProof, LedgerError, NotFound, Unavailable
+from ledger.errors import BadProof, Malformed, NotFound
 from ledger.ledger import Ledger
 
 _PAGE = 500
@@ -60,9 +60,7 @@ def _expect_same_history(before: Checkpoint, size: int, read: merkle.HashReader)
         raise BadProof(f"log: {before.size} entries were signed, only {size} are left")
     try:
         root = merkle.tree_root(before.size, read)
-    except Unavailable:  # a database that is away has damaged nothing
-        raise
-    except LedgerError as error:
+    except (Malformed, NotFound) as error:  # not Unavailable: a database that is away has damaged nothing
         raise BadProof(
             f"log: the first {before.size} entries were signed, their hashes are damaged ({error})"
         ) from None

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from ledger import checkpoint as checkpoints
 from ledger import merkle, note
 from ledger.checkpoint import Checkpoint
-from ledger.errors import BadProof, Fenced, LedgerError, Unavailable
+from ledger.errors import BadProof, Fenced, LedgerError, Malformed, NotFound
 from ledger.ledger import Ledger
 from ledger.policy import Policy
 from ledger.publicfolder import PublicFolder
@@ -169,9 +169,7 @@ class Publisher:
             )
         try:
             root = merkle.tree_root(public.size, self._ledger.store.hashes)
-        except Unavailable:  # a database that is away shows no other history
-            raise
-        except LedgerError:
+        except (Malformed, NotFound):  # not Unavailable: a database that is away shows no other history
             root = b""
         if root != public.root or (public.size == signed.size and signed.root != public.root):
             raise BadProof(
