@@ -11,10 +11,12 @@ What was signed and not published yet is taken up again by the next turn. What w
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 
 from ledger import checkpoint as checkpoints
-from ledger import merkle, note
+from ledger import merkle
 from ledger.checkpoint import Checkpoint
 from ledger.errors import BadProof, Fenced, LedgerError, Malformed, NotFound
 from ledger.ledger import Ledger
@@ -31,6 +33,14 @@ from ledger.tiles import (
     tiles_between,
 )
 from ledger.witness.client import Standing, Witnesses
+
+
+@dataclass(frozen=True, slots=True)
+class _Public:
+    """The published checkpoint, as it stands in the folder and opened."""
+
+    signed: bytes
+    tree: Checkpoint
 
 
 class Publisher:
@@ -53,6 +63,7 @@ class Publisher:
         self._witnesses = witnesses
         self._one = threading.Lock()
         self._public = self._check()
+        self._tiled: Checkpoint | None = None  # the tree whose tiles a turn before has written, quorum or not
 
     @property
     def folder(self) -> PublicFolder:
@@ -61,7 +72,7 @@ class Publisher:
     @property
     def size(self) -> int:
         """How many entries the published checkpoint covers."""
-        return self._public.size if self._public else 0
+        return self._public.tree.size if self._public else 0
 
     @property
     def witnessed(self) -> bool:
@@ -78,9 +89,10 @@ class Publisher:
 
     def current(self) -> bytes | None:
         """The published checkpoint; where no witness has to be asked, one that covers every entry that is there now."""
-        if self._witnesses is not None or self._ledger.fenced():
-            return self._folder.checkpoint()
-        return self.publish()
+        if self._witnesses is None:
+            with suppress(Fenced):
+                return self.publish()
+        return self._folder.checkpoint()
 
     def publish(self) -> bytes | None:
         """One turn. Returns the published checkpoint; None while there is none, for want of a quorum."""
@@ -90,63 +102,63 @@ class Publisher:
             # 1. Signed, after the one before, and after nothing that the folder shows otherwise: a database may fall
             # back under a running service (a failover to a standby that lagged) and outgrow what is public in one turn.
             try:
-                public, shown = self._check(), self._folder.checkpoint()
+                public = self._check()
                 signed = publish(self._ledger)
             except BadProof as error:
                 self._ledger.halt(str(error))
                 raise
-            latest = self._open(signed)
+            tree = self._open(signed)
+            if public != self._public:  # another process has published meanwhile, or the folder was lost
+                self._tiled = None
             self._public = public
-            if public is not None and public.size == latest.size:
-                return shown
+            if public is not None and public.tree.size == tree.size:
+                return public.signed
+            before = self.size
             # 2. Tiles.
-            full = self._write_tiles(latest.size)
+            self._write_tiles(tree)
             # 3. Cosignatures.
             if self._witnesses is not None:
-                before = self.size
-                signed += b"".join(line.encode() for line in self._cosignatures(signed, before, latest.size))
+                hashes = self._ledger.store.hashes
+                given = self._witnesses.collect(
+                    signed, before, lambda old: merkle.prove_consistency(old, tree.size, hashes)
+                )
+                signed += b"".join(line.encode() for line in given)
             # 4. Public.
-            if self._policy is not None and not self._quorum(signed):
-                return shown
+            if self._policy is not None and not _has_quorum(self._policy, signed):
+                return public.signed if public else None
             self._folder.put_checkpoint(signed)
-            self._public = latest
-            for tile in full:  # only now: whoever reads under the checkpoint before still asks for the partial ones
-                self._folder.drop_partials(tile)
+            self._public = _Public(signed, tree)
+            # Only now: whoever reads under the checkpoint before still asks for the partial ones.
+            for tile in _all_between(before, tree.size):
+                if tile.width == FULL:
+                    self._folder.drop_partials(tile)
             return signed
 
-    def _cosignatures(self, signed: bytes, before: int, size: int) -> Sequence[note.Signature]:
-        if self._witnesses is None:
-            return ()
-        hashes = self._ledger.store.hashes
-        return self._witnesses.collect(signed, before, lambda old: merkle.prove_consistency(old, size, hashes))
-
-    def _quorum(self, signed: bytes) -> bool:
-        if self._policy is None:
-            return True
-        try:
-            self._policy.check(signed)
-        except LedgerError:
-            return False
-        return True
-
-    def _write_tiles(self, size: int) -> list[Tile]:
-        """Write the tiles of a tree of this size, from the last published one on. Returns those that are full.
+    def _write_tiles(self, tree: Checkpoint) -> None:
+        """Write what this tree has and neither the published one nor that of an earlier turn had.
 
         Hashes and entries were compared before signing.
         """
-        store, written = self._ledger.store, []
-        for tile in tiles_between(self.size, size):
-            self._folder.put_tile(tile, encode_tile(store.hashes(tile_hashes_indices(tile))))
-            written.append(tile)
-        for bundle in bundles_between(self.size, size):
-            entries = store.entries(bundle.index * FULL, bundle.width)
-            self._folder.put_tile(bundle, encode_bundle([entry.data for entry in entries]))
-            written.append(bundle)
-        return [tile for tile in written if tile.width == FULL]
+        for tile in _all_between(self._tiled_before(tree), tree.size):
+            self._folder.put_tile(tile, self._content(tile))
+        self._tiled = tree
 
-    # --- at the start ---
+    def _tiled_before(self, tree: Checkpoint) -> int:
+        """How much of this tree has its tiles already. Those of no quorum count only if they are of its history."""
+        tiled = self._tiled
+        if tiled is None or not self.size < tiled.size <= tree.size:
+            return self.size
+        return tiled.size if merkle.tree_root(tiled.size, self._ledger.store.hashes) == tiled.root else self.size
 
-    def _check(self) -> Checkpoint | None:
+    def _content(self, tile: Tile) -> bytes:
+        store = self._ledger.store
+        if tile.level is None:
+            return encode_bundle([entry.data for entry in store.entries(tile.index * FULL, tile.width)])
+        return encode_tile(store.hashes(tile_hashes_indices(tile)))
+
+    # --- what is public ---
+
+    def _check(self) -> _Public | None:
         """What is public. BadProof unless the signed history holds all of it, and the store the signed history."""
         shown = self._folder.checkpoint()
         if shown is None:
@@ -159,7 +171,7 @@ class Publisher:
                 "none; it was restored or replaced, and must not sign another history"
             )
         self._expect_grown(public, self._open(signed))
-        return public
+        return _Public(shown, public)
 
     def _expect_grown(self, public: Checkpoint, signed: Checkpoint) -> None:
         if public.size > signed.size:
@@ -179,3 +191,17 @@ class Publisher:
 
     def _open(self, signed: bytes) -> Checkpoint:
         return checkpoints.open_checkpoint(signed, self._ledger.origin, [self._ledger.log_verifier])
+
+
+def _all_between(old: int, new: int) -> Iterator[Tile]:
+    """Tiles and entry bundles that a tree of size `new` has and one of size `old` had not."""
+    yield from tiles_between(old, new)
+    yield from bundles_between(old, new)
+
+
+def _has_quorum(policy: Policy, signed: bytes) -> bool:
+    try:
+        policy.check(signed)
+    except LedgerError:
+        return False
+    return True

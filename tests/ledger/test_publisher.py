@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -343,6 +344,99 @@ def test_nothing_is_public_before_a_quorum_has_cosigned_it(ledger: Ledger, folde
     grow(ledger, writer, 1)
     assert publisher.publish() == publisher.current() == published  # the last one stays
     assert some.asked == [(0, 1), (0, 2), (2, 3)]
+
+
+class Counting(PublicFolder):
+    """Counts what is read and written of tiles."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.read: list[str] = []
+        self.wrote: list[str] = []
+
+    def _read(self, name: str) -> bytes | None:
+        self.read += [name] * name.startswith("tile/")
+        return super()._read(name)
+
+    def _write(self, name: str, content: bytes) -> None:
+        self.wrote += [name] * name.startswith("tile/")
+        super()._write(name, content)
+
+
+def test_a_turn_without_a_quorum_reads_and_writes_only_the_tiles_of_new_entries(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, some, folder = begun(ledger), Some({0}), Counting(tmp_path / "public")
+    publisher = Publisher(ledger, folder, some.policy(2), some)  # type: ignore[arg-type]
+    grow(ledger, writer, 599)
+    publisher.publish()
+    assert len(folder.wrote) == 3 + 1 + 3  # level 0, level 1, bundles
+    folder.read.clear()
+    folder.wrote.clear()
+    with monkeypatch.context() as without:
+        without.setattr(ledger.store, "entries", None)
+        publisher.publish()
+    assert folder.read == folder.wrote == []
+    grow(ledger, writer, 1)
+    publisher.publish()
+    assert folder.read == folder.wrote == ["tile/0/002.p/89", "tile/entries/002.p/89"]
+    some.answering = {0, 1}
+    folder.wrote.clear()
+    publisher.publish()
+    assert folder.wrote == []
+    assert expect_whole(folder, ledger).size == 601
+
+
+def test_partial_tiles_of_turns_without_a_quorum_go_once_the_full_ones_are_public(
+    ledger: Ledger, folder: PublicFolder
+) -> None:
+    writer, some = begun(ledger), Some({0, 1})
+    publisher = Publisher(ledger, folder, some.policy(2), some)  # type: ignore[arg-type]
+    publisher.publish()
+    for some.answering, records in (({0}, 199), ({0}, 100), ({0, 1}, 0)):
+        grow(ledger, writer, records)
+        publisher.publish()
+        if some.answering == {0}:
+            assert folder.tile(Tile(0, 0, 1)) is not None, "whoever reads under the checkpoint before asks for it"
+    assert expect_whole(folder, ledger).size == 300
+    assert [folder.tile(Tile(level, 0, width)) for level in (0, None) for width in (1, 200)] == [None] * 4
+
+
+def test_a_folder_that_is_lost_under_a_running_publisher_is_made_again(ledger: Ledger, folder: PublicFolder) -> None:
+    writer, some = begun(ledger), Some({0, 1})
+    publisher = Publisher(ledger, folder, some.policy(2), some)  # type: ignore[arg-type]
+    grow(ledger, writer, 300)
+    publisher.publish()
+    some.answering = {0}
+    grow(ledger, writer, 1)
+    publisher.publish()
+    shutil.rmtree(folder.path)
+    some.answering = {0, 1}
+    publisher.publish()
+    assert expect_whole(folder, ledger).size == 302
+
+
+def test_tiles_of_a_history_that_was_lost_before_its_quorum_are_not_built_upon(
+    ledger: Ledger, folder: PublicFolder, tmp_path: Path
+) -> None:
+    """A failover to a standby that lagged, to before what the witnesses were asked for last."""
+    writer, some = begun(ledger), Some({0, 1})
+    publisher = Publisher(ledger, folder, some.policy(2), some)  # type: ignore[arg-type]
+    publisher.publish()
+    with datastore(ledger).get_connection(commit=True) as connection:
+        connection.cursor().execute(f"VACUUM INTO '{tmp_path / 'backup.db'}'")
+    some.answering = {0}
+    grow(ledger, writer, 299)
+    publisher.publish()
+    restored = open_ledger(tmp_path / "backup.db")
+    restored.append_all([Writer(1).record(number, said="another history") for number in range(1, 311)])
+    publisher._ledger = restored
+    some.answering = {0, 1}
+    shown = folder.checkpoint()
+    with pytest.raises(BadProof, match="tile/0/000: published before with other content"):
+        publisher.publish()
+    assert folder.checkpoint() == shown
+    restored.close()
 
 
 def test_the_checkpoint_that_the_ledger_proves_under_is_the_published_one(tmp_path: Path) -> None:
