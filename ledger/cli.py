@@ -113,6 +113,7 @@ def audit(
     """
     from ledger import note
     from ledger.commands import audit as command
+    from ledger.commands import trust
     from ledger.errors import LedgerError
     from ledger.settings import Settings
 
@@ -122,7 +123,7 @@ def audit(
         raise typer.BadParameter(str(error), param_hint="--log-key") from None
     with _refusals():
         try:
-            accepts = command.read_policy(policy) if policy else None
+            accepts = trust.read_policy(policy) if policy else None
         except LedgerError as error:
             raise typer.BadParameter(str(error), param_hint="--policy") from None
         clean = command.audit(target, pinned, accepts, state, Settings().state.expanduser() / "audit", as_json)
@@ -138,6 +139,10 @@ def watch(
     log_key: Annotated[
         str, typer.Option("--log-key", metavar="VKEY", help="The log's public key, as its operator gave it.")
     ] = "",
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="A tlog-policy: the log's key, and which witnesses must cosign."),
+    ] = None,
     owner_key: Annotated[
         str, typer.Option(metavar="HEX", help="The owner's public key, or its key id. [as the fork's first entry says]")
     ] = "",
@@ -152,10 +157,14 @@ def watch(
 ) -> None:
     """Look after a fork: that its log only grew, its head did not go back, and its owner signed all that is new.
 
+    Without a policy the log's signature is enough: a log could show its owner what it shows nobody else. Witnesses are
+    asked for of a public log only.
+
     Ends with 0 when nothing is wrong, 1 with an alarm that names leaf and version, 2 on wrong usage, 3 when the log
     cannot be read or has no such fork. The first look reads the whole log, later ones what is new.
     """
     from ledger import note
+    from ledger.commands import trust
     from ledger.commands import watch as command
     from ledger.errors import LedgerError
     from ledger.settings import Settings
@@ -172,7 +181,11 @@ def watch(
         raise typer.BadParameter("expected 64 hex digits", param_hint="--owner-key")
     kept_in = Settings().state.expanduser() / "watch"
     with _refusals():
-        clean = command.watch_fork(fork_id, log, pinned, owner, state, kept_in, every, as_json)
+        try:
+            accepts = trust.read_policy(policy) if policy else None
+        except LedgerError as error:
+            raise typer.BadParameter(str(error), param_hint="--policy") from None
+        clean = command.watch_fork(fork_id, log, pinned, accepts, owner, state, kept_in, every, as_json)
     raise typer.Exit(0 if clean else 1)
 
 
@@ -193,6 +206,7 @@ def verify(
     Ends with 0 when all holds, 1 when a step fails (the last line says which, where and why), 2 on wrong usage, 3 when
     a file cannot be read. It does not show that nothing follows the entry.
     """
+    from ledger.commands import trust
     from ledger.commands import verify as command
     from ledger.errors import LedgerError
 
@@ -200,7 +214,7 @@ def verify(
         raise typer.BadParameter("expected one of the two", param_hint="--policy or --log-key")
     with _refusals():
         try:
-            believed = command.policy_of_log(log_key) if policy is None else command.read_policy(policy)
+            believed = command.policy_of_log(log_key) if policy is None else trust.read_policy(policy)
         except LedgerError as error:
             raise typer.BadParameter(str(error), param_hint="--policy" if policy else "--log-key") from None
         holds = command.verify(file, believed, as_json)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ ALARMS = {
     4: "the fork's head did not go back",
     5: "each new entry of the fork follows the one before",
     6: "a key of the owner signed it",
+    7: "the policy's witnesses cosigned the checkpoint",
 }
 FORMAT = "forkledger/watch/v1"
 _PAGE = 256
@@ -80,20 +81,34 @@ class Look:
     alarms: tuple[Alarm, ...]
 
 
-def look(log: Log, log_key: note.Ed25519Verifier, before: Watched, owner_key: bytes | None = None) -> Look:
+def look(
+    log: Log,
+    log_key: note.Ed25519Verifier,
+    before: Watched,
+    owner_key: bytes | None = None,
+    quorum: Callable[[bytes], object] | None = None,
+) -> Look:
     """Look at a fork once. `owner_key` pins the owner's key or its key id; else the fork's first entry is believed.
+    `quorum` raises LedgerError for a signed checkpoint that lacks cosignatures: `Policy.check`.
 
     Raises Unavailable when the log cannot be read, and nothing for an alarm. Where there is one, `before` stays what
     the next look is to start from.
     """
-    return _Look(log_key, before, owner_key).at(log)
+    return _Look(log_key, before, owner_key, quorum).at(log)
 
 
 class _Look:
-    def __init__(self, log_key: note.Ed25519Verifier, before: Watched, owner_key: bytes | None) -> None:
+    def __init__(
+        self,
+        log_key: note.Ed25519Verifier,
+        before: Watched,
+        owner_key: bytes | None,
+        quorum: Callable[[bytes], object] | None,
+    ) -> None:
         self._log_key = log_key
         self._fork = before
         self._pinned = owner_key
+        self._quorum = quorum
         self._alarms: list[Alarm] = []
         self._new = 0
 
@@ -121,6 +136,12 @@ class _Look:
         except LedgerError as error:
             self._alarm(1, None, None, str(error))
             return None
+        # 7. So did its witnesses: else the log may have shown this to nobody but this owner.
+        if self._quorum is not None:
+            try:
+                self._quorum(signed)
+            except LedgerError as error:
+                self._alarm(7, None, None, str(error))
         # 2. The log only grew since last time.
         size = known.size if known else 0
         if tree.size < size:

@@ -14,21 +14,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ledger import checkpoint as checkpoints
-from ledger import keptcheckpoint, logsource, note, policy
+from ledger import keptcheckpoint, logsource, note
 from ledger.audit import Report, Trust, audit_public, bookmark
 from ledger.audit import audit as audit_store
-from ledger.errors import Malformed, NotFound, Refused, Unavailable
+from ledger.commands import trust
+from ledger.errors import Refused, Unavailable
 from ledger.keptcheckpoint import Kept
 from ledger.logsource import PublicLog
 from ledger.policy import Policy
 from ledger.store import Store
 
 Tell = Callable[[int, int], None]
-
-
-def read_policy(path: Path) -> Policy:
-    return policy.parse(path.read_bytes())
 
 
 def audit(
@@ -50,7 +46,7 @@ def audit(
         if isinstance(log, logsource.Folder | logsource.Website):
             report, log_key = _audit_public(log, pinned, accepts, kept, file)
         else:
-            report, log_key = _audit_store(log, pinned or _log_key(accepts), kept)
+            report, log_key = _audit_store(log, pinned or trust.log_key(accepts), kept)
         if report.clean and report.checkpoint is not None:
             keptcheckpoint.keep(file, log_key, report.checkpoint)
     finally:
@@ -81,17 +77,17 @@ def _audit_store(store: Store, pinned: note.Ed25519Verifier | None, kept: Kept |
 def _audit_public(
     log: PublicLog, pinned: note.Ed25519Verifier | None, accepts: Policy | None, kept: Kept | None, file: Path
 ) -> tuple[Report, str]:
-    known = pinned or _log_key(accepts, log) or (kept.log_key if kept else None)
+    known = pinned or trust.log_key(accepts, log) or (kept.log_key if kept else None)
     log_key = known or logsource.stated_key(log)
     if log_key is None:
         raise Refused(f"log key: {log.name} states none; name it by --log-key or --policy")
-    trust = Trust(log_key, accepts.check if accepts else None, first_use=known is None)
+    believed = Trust(log_key, accepts.check if accepts else None, first_use=known is None)
     marked = file.with_suffix(".bookmark")
     with _bar() as tell:
         try:
             report = audit_public(
                 log,
-                trust,
+                believed,
                 kept.checkpoint if kept else None,
                 tell,
                 processes=os.cpu_count() or 1,
@@ -111,23 +107,6 @@ def _place_of(target: str, name: str) -> Path | str:
         return name
     path = Path(target)
     return path / logsource.DATABASE_FILE if (path / logsource.DATABASE_FILE).is_file() else path
-
-
-def _log_key(accepts: Policy | None, log: PublicLog | None = None) -> note.Ed25519Verifier | None:
-    """The policy's Ed25519 key of this log: where it names several logs, that of the origin in the checkpoint."""
-    if accepts is None:
-        return None
-    keys = [each.verifier for each in accepts.logs if isinstance(each.verifier, note.Ed25519Verifier)]
-    if len(keys) > 1 and log is not None:
-        try:
-            signed = note.parse(log.read(logsource.CHECKPOINT, logsource.LONGEST_NOTE))
-            origin = checkpoints.parse(signed.text).origin
-        except (Malformed, NotFound):
-            origin = None
-        keys = [key for key in keys if key.name == origin] or keys
-    if not keys:
-        raise Refused("policy: expected an Ed25519 key of a log, it names none")
-    return keys[0]
 
 
 def _stated_key(store: Store) -> str:

@@ -24,11 +24,6 @@ def policy_of_log(vkey: str) -> Policy:
     return Policy((policies.Log(verifier_from_vkey(vkey)),), (), (), policies.NO_QUORUM)
 
 
-def read_policy(path: Path) -> Policy:
-    """Raises Malformed, and OSError where there is no file."""
-    return policies.parse(path.read_bytes())
-
-
 def verify(path: Path, policy: Policy, as_json: bool) -> bool:
     """Check, and print every step. Returns whether all of them hold."""
     with path.open("rb") as file:

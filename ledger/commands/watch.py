@@ -12,8 +12,10 @@ from pathlib import Path
 import typer
 
 from ledger import logsource, note, watch
+from ledger.commands import trust
 from ledger.errors import NotFound, Refused, Unavailable
 from ledger.keys import check_fork_id
+from ledger.policy import Policy
 from ledger.watch import Look, Watched
 
 
@@ -21,6 +23,7 @@ def watch_fork(
     fork_id: str,
     target: str,
     log_key: note.Ed25519Verifier | None,
+    accepts: Policy | None,
     owner_key: bytes | None,
     state: Path | None,
     kept_in: Path,
@@ -36,7 +39,7 @@ def watch_fork(
     file = state or kept_in / f"{hashlib.sha256(f'{target} {fork_id}'.encode()).hexdigest()[:16]}.json"
     while True:
         try:
-            found = _look(fork_id, target, log_key, owner_key, file)
+            found = _look(fork_id, target, log_key, accepts, owner_key, file)
         except Unavailable as error:
             if not every:
                 raise
@@ -50,14 +53,22 @@ def watch_fork(
         sleep(every)
 
 
-def _look(fork_id: str, target: str, log_key: note.Ed25519Verifier | None, owner_key: bytes | None, file: Path) -> Look:
+def _look(
+    fork_id: str,
+    target: str,
+    log_key: note.Ed25519Verifier | None,
+    accepts: Policy | None,
+    owner_key: bytes | None,
+    file: Path,
+) -> Look:
     log = logsource.open_log(target)
     try:
         kept_key, before = watch.read(file) or (None, Watched(fork_id))
         if before.fork_id != fork_id:
             raise Refused(f"watch: {file} was kept of another fork")
-        known = log_key or kept_key or _stated_key(log)
-        found = watch.look(log, known, before, owner_key)
+        shown = log if isinstance(log, logsource.Folder | logsource.Website) else None
+        known = log_key or trust.log_key(accepts, shown) or kept_key or _stated_key(log)
+        found = watch.look(log, known, before, owner_key, accepts.check if accepts and shown else None)
     finally:
         log.close()
     if not found.alarms:
@@ -74,7 +85,7 @@ def _stated_key(log: watch.Log) -> note.Ed25519Verifier:
     else:
         stated = note.Ed25519Verifier.from_vkey(log.setting("log-vkey") or "")
     if stated is None:
-        raise Refused(f"log key: {log.name} states none; name it by --log-key")
+        raise Refused(f"log key: {log.name} states none; name it by --log-key or --policy")
     typer.echo("notice: log key: not pinned, taken from the log itself", err=True)
     return stated
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from ledger import note
 from ledger.cli import app
 from ledger.commands import watch as command
+from ledger.cosign import Ed25519Cosigner
 from ledger.errors import Unavailable
+from ledger.publish import publish
 from tests.ledger.tiled import Forks, write_log
-from tests.ledger.written import LOG_KEY, Writer
+from tests.ledger.written import LOG_KEY, Writer, fill, open_ledger
 
 Run = Callable[..., Result]
 FORK = Writer(0).fork_id
@@ -69,8 +72,76 @@ def test_a_pinned_owner_s_key_that_is_another_is_an_alarm(run: Run) -> None:
     assert run("--owner-key", "abc").exit_code == 2
 
 
+WITNESS = Ed25519Cosigner("w.example", bytes(32), lambda: 7)
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy"
+    path.write_text(f"log {LOG_KEY.vkey}\nwitness w {WITNESS.vkey}\nquorum w\n")
+    return path
+
+
+def cosign(folder: Path) -> None:
+    text = note.parse((folder / "checkpoint").read_bytes()).text
+    (folder / "checkpoint").write_bytes(note.sign(text, [LOG_KEY, WITNESS]))
+
+
+def test_a_checkpoint_without_the_policy_s_quorum_is_an_alarm_and_nothing_of_it_is_kept(
+    run: Run, folder: Path, policy: Path, tmp_path: Path
+) -> None:
+    done = run("--policy", policy)
+    assert (done.exit_code, done.stdout) == (
+        1,
+        f"alarm: fork {FORK} leaf - version -: checkpoint of size 10: "
+        "expected cosignatures for quorum 'w', those of no witness came\n",
+    )
+    assert not (tmp_path / "state").exists()
+    assert [alarm["step"] for alarm in json.loads(run("--policy", policy, "--json").stdout)["alarms"]] == [7]
+    cosign(folder)
+    done = run("--policy", policy)
+    assert (done.exit_code, done.stdout) == (0, f"fork {FORK}: version 5 at leaf 8, 5 new of 10 entries\n")
+
+
+def test_a_private_view_that_only_the_log_signed_is_an_alarm_also_after_looks_that_were_clean(
+    run: Run, forks: Forks, folder: Path, policy: Path
+) -> None:
+    cosign(folder)
+    assert run("--policy", policy).exit_code == 0
+    write_log(folder, forks.grow(14), before=10)
+    assert run("--policy", policy).exit_code == 1
+    assert run().exit_code == 0  # who asks for no quorum gets none
+
+
+def test_a_policy_pins_the_log_s_key(run: Run, policy: Path) -> None:
+    other = note.Ed25519Signer(LOG_KEY.name, bytes(32))
+    policy.write_text(f"log {other.vkey}\nquorum none\n")
+    assert "signature" in run("--policy", policy).stdout
+    policy.write_text(f"log {other.vkey}\nlog {LOG_KEY.vkey}\nquorum none\n")
+    assert run("--policy", policy, "--log-key", LOG_KEY.vkey).exit_code == 0
+
+
+def test_a_policy_that_is_none_is_wrong_usage_and_one_that_cannot_be_read_ends_with_3(
+    run: Run, policy: Path, tmp_path: Path
+) -> None:
+    policy.write_text("log and so on")
+    done = run("--policy", policy)
+    assert (done.exit_code, "policy line 1" in done.stderr) == (2, True)
+    assert run("--policy", tmp_path / "not there").exit_code == 3
+
+
+def test_of_a_database_only_the_log_s_key_is_asked_for(policy: Path, tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path / "ledger.db")
+    fill(ledger, forks=1, records=1)
+    publish(ledger)
+    ledger.store.close()
+    state = ["--policy", str(policy), "--state", str(tmp_path / "state.json")]
+    done = CliRunner().invoke(app, ["watch", FORK, "--log", str(tmp_path / "ledger.db"), *state])
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
 def test_a_fork_that_is_not_there_and_a_log_without_a_key_could_not_be_watched(run: Run, folder: Path) -> None:
-    assert run().stderr == f"log key: {folder} states none; name it by --log-key\n"
+    assert run().stderr == f"log key: {folder} states none; name it by --log-key or --policy\n"
     other = ["watch", Writer(7).fork_id, "--log", str(folder), "--log-key", LOG_KEY.vkey]
     done = CliRunner().invoke(app, other)
     assert (done.exit_code, "no entry among the 10 of the log" in done.stderr) == (3, True)
@@ -90,7 +161,7 @@ def test_it_looks_again_and_again_until_there_is_an_alarm(
             write_log(folder, forks.entries[:4])
 
     clean = command.watch_fork(
-        FORK, str(folder), LOG_KEY.verifier, None, tmp_path / "state", tmp_path, 5.0, False, sleep=sleep
+        FORK, str(folder), LOG_KEY.verifier, None, None, tmp_path / "state", tmp_path, 5.0, False, sleep=sleep
     )
     assert not clean
     assert slept == [5.0, 5.0]
@@ -124,7 +195,7 @@ def test_a_log_that_cannot_be_reached_is_tried_again(
     monkeypatch.setattr(command, "_look", flaky)
     with pytest.raises(Enough):
         command.watch_fork(
-            FORK, str(folder), LOG_KEY.verifier, None, tmp_path / "state", tmp_path, 5.0, False, sleep=sleep
+            FORK, str(folder), LOG_KEY.verifier, None, None, tmp_path / "state", tmp_path, 5.0, False, sleep=sleep
         )
     captured = capsys.readouterr()
     assert (captured.err, captured.out) == ("gone\n", f"fork {FORK}: version 5 at leaf 8, 5 new of 10 entries\n")
