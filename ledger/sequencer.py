@@ -7,7 +7,7 @@ anything is added: one that loses is refused alone, and the others' transaction 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -146,26 +146,41 @@ def expect_hashed(stored: StoredEntry, read: HashReader) -> None:
 
 def _known(
     write: Write, submissions: Sequence[Submission], heads: dict[str, Head]
-) -> dict[tuple[str, bytes | None], StoredEntry | LedgerError]:
+) -> Mapping[tuple[str, bytes | None], StoredEntry | BadProof]:
     """Entries that submissions became before, by fork and record id; None is a fork's first entry."""
     records = write.records({(s.fork_id, s.record_id) for s in submissions if s.record_id is not None})
-    known: dict[tuple[str, bytes | None], StoredEntry | LedgerError] = {
-        (fork_id, record_id): entry for (fork_id, record_id), entry in records.items()
-    }
     begun = {s.fork_id for s in submissions if s.record_id is None and s.fork_id in heads}
     firsts = write.entries({(fork_id, 1) for fork_id in begun}) if begun else {}
-    known.update({(fork_id, None): entry for (fork_id, _), entry in firsts.items()})
-    for key, entry in known.items():
-        if isinstance(entry, StoredEntry):
-            try:
-                expect_hashed(entry, write.hashes)
-            except BadProof as error:
-                known[key] = error
-    return known
+    found: dict[tuple[str, bytes | None], StoredEntry] = {
+        **{(fork_id, record_id): entry for (fork_id, record_id), entry in records.items()},
+        **{(fork_id, None): entry for (fork_id, _), entry in firsts.items()},
+    }
+    if not found:
+        return {}
+    read = _leaf_hashes(write, found.values())
+    return {key: _as_logged(entry, read) for key, entry in found.items()}
 
 
-def _same(submission: Submission, known: StoredEntry | LedgerError) -> StoredEntry:
-    if isinstance(known, LedgerError):
+def _as_logged(entry: StoredEntry, read: HashReader) -> StoredEntry | BadProof:
+    try:
+        expect_hashed(entry, read)
+    except BadProof as error:
+        return error
+    return entry
+
+
+def _leaf_hashes(write: Write, entries: Collection[StoredEntry]) -> HashReader:
+    """Reads the leaf hashes of these entries: by one query for all, since everybody waits, unless one is damaged."""
+    try:
+        places = [stored_hash_index(0, entry.leaf_index) for entry in entries]
+        hashes = dict(zip(places, write.hashes(places), strict=True))
+    except (Malformed, NotFound):
+        return write.hashes  # one by one, so that each has an error of its own
+    return lambda wanted: [hashes[place] for place in wanted]
+
+
+def _same(submission: Submission, known: StoredEntry | BadProof) -> StoredEntry:
+    if isinstance(known, BadProof):
         raise known
     if decode_entry(known.data).body != submission.body:
         raise _other_bytes(submission, known)

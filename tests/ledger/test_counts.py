@@ -233,6 +233,15 @@ def test_a_batch_is_one_transaction_whatever_its_size(ledger: Ledger, many: int)
     assert counted.of("SELECT") + counted.of("WITH") == 3  # heads, known records, size
 
 
+def test_what_is_known_already_is_compared_with_its_hashes_by_one_query(ledger: Ledger) -> None:
+    writers = fill(ledger, forks=3, records=5)
+    records = [writer.record(number, learns=number % 3 != 0) for writer in writers for number in range(1, 6)]
+    with counting(ledger) as counted:
+        assert all(isinstance(each, bytes) for each in ledger.append_all(records))
+    assert counted.of("SELECT stored_index") == 1
+    assert counted.of("SELECT") + counted.of("WITH") == 3  # heads, known records, their hashes
+
+
 def until(so: Callable[[], bool]) -> None:
     for _ in range(2000):
         if so():

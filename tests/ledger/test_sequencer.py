@@ -144,3 +144,19 @@ def test_no_receipt_is_signed_for_an_entry_that_is_not_the_one_logged(tmp_path: 
     with pytest.raises(BadProof):
         ledger.append(record)
     ledger.store.close()
+
+
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM hashes WHERE stored_index=4", "UPDATE hashes SET hash=zeroblob(32) WHERE stored_index=4"]
+)
+def test_a_damaged_hash_is_the_trouble_of_its_own_entry_alone(tmp_path: Path, change: str) -> None:
+    ledger, writer = open_ledger(tmp_path / "ledger.db"), Writer(1)
+    ledger.create_fork(writer.control())
+    records = [writer.next() for _ in range(4)]
+    receipts = ledger.append_all(records)
+    with datastore(ledger).transaction(commit=True) as cursor:
+        cursor.execute(change)  # leaf 3's
+    again = ledger.append_all(records)
+    assert isinstance(again[2], BadProof)
+    assert [*again[:2], *again[3:]] == [*receipts[:2], *receipts[3:]]
+    ledger.store.close()
