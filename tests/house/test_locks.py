@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ("lock.txt", "base-lock.txt")
+LOCKS = ("lock.txt", "base-lock.txt", "node-lock.txt")
 
 
 def read(lock: str) -> str:
@@ -38,7 +38,7 @@ def test_torch_and_its_cuda_libraries_are_not_locked(lock: str) -> None:
 def test_the_locks_hold_what_pyproject_asks_for() -> None:
     extras = PROJECT["optional-dependencies"]
     base = PROJECT["dependencies"]
-    full = base + extras["forks"] + extras["postgres"] + extras["test"]
+    full = base + extras["forks"] + extras["chain"] + extras["postgres"] + extras["test"]
     for lock, wanted in (("base-lock.txt", base), ("lock.txt", full)):
         locked = pins(lock)
         for requirement in map(Requirement, wanted):
