@@ -15,6 +15,7 @@ from ledger.api.appending import Appending
 from ledger.api.errors import Unexpected, add_error_handlers
 from ledger.api.limits import BodyLimit
 from ledger.api.metrics import Metrics
+from ledger.api.paths import ExactPath
 from ledger.api.publishing import Publishing
 from ledger.api.service import Service
 
@@ -44,6 +45,7 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
     app.state.appending = Appending(service, metrics)
     app.state.streams = stream.Streams()
     add_error_handlers(app)
+    app.add_middleware(ExactPath)
     app.add_middleware(BodyLimit)
     app.add_middleware(Unexpected)
     app.add_middleware(Access, metrics=metrics)  # the outermost
