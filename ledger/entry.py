@@ -87,6 +87,11 @@ def check_origin(origin: str) -> str:
     return origin
 
 
+def shown_topic(topic: str) -> str:
+    """A topic in a message: one that is specified by its name, anything else as a reader may safely see it."""
+    return topic if topic in TOPICS | RESERVED_TOPICS else ascii(topic[:64])
+
+
 def encode_entry(entry: Entry) -> bytes:
     data = wire.Entry(
         origin=entry.origin,

@@ -19,12 +19,11 @@ from ledger.checkpoint import Checkpoint
 from ledger.entry import (
     FORK_CREATED,
     NO_ENTRY,
-    RESERVED_TOPICS,
-    TOPICS,
     USER_TRAINING_RECORD,
     Entry,
     ForkCreated,
     decode_entry,
+    shown_topic,
 )
 from ledger.errors import BadEvidence, BadProof, LedgerError, Malformed, Refused
 from ledger.merkle import HASH_SIZE, check_inclusion, leaf_hash
@@ -184,12 +183,12 @@ def _check_order(evidence: Evidence, entry: Entry, gives: Entry) -> None:
 def _check_right(entry: Entry, gives: Entry) -> ForkCreated:
     """That `gives` lets somebody sign an entry of this topic. Today only a fork's first entry gives a right."""
     if gives.topic != FORK_CREATED:
-        raise Refused(f"authority: expected topic {FORK_CREATED}, got {_named(gives.topic)}")
+        raise Refused(f"authority: expected topic {FORK_CREATED}, got {shown_topic(gives.topic)}")
     if (gives.version, gives.authority, gives.previous) != (1, 1, NO_ENTRY):
         raise Refused("authority: a fork is created at version 1, by its own authority and after nothing")
     created = check_fork_created(gives.origin, gives.fork_id, gives.body, gives.signatures)
     if entry.version != 1 and entry.topic != USER_TRAINING_RECORD:
-        raise Refused(f"topic: this version knows nobody who may sign {_named(entry.topic)} after version 1")
+        raise Refused(f"topic: this version knows nobody who may sign {shown_topic(entry.topic)} after version 1")
     return created
 
 
@@ -203,11 +202,6 @@ def _check_record(entry: Entry, created: ForkCreated) -> Body:
     if body.update_dimension != created.dimension:
         raise Refused(f"update_dimension: expected {created.dimension}, got {body.update_dimension}")
     return body
-
-
-def _named(topic: str) -> str:
-    """A topic in a message: one that is specified by its name, anything else as a reader may safely see it."""
-    return topic if topic in TOPICS | RESERVED_TOPICS else ascii(topic[:64])
 
 
 def _to_wire(logged: LoggedEntry) -> wire.LoggedEntry:

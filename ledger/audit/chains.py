@@ -14,13 +14,12 @@ from ledger.entry import (
     FORK_CREATED,
     LONGEST_ENTRY,
     NO_ENTRY,
-    RESERVED_TOPICS,
-    TOPICS,
     USER_TRAINING_RECORD,
     Entry,
     ForkCreated,
     check_origin,
     decode_entry,
+    shown_topic,
 )
 from ledger.errors import BadSignature, LedgerError, Malformed
 from ledger.keys import signed_message
@@ -215,7 +214,8 @@ class Chains:
         if entry.version == 1:
             faults.add(*at, 5, f"topic: expected {FORK_CREATED} as a fork's first entry")
         if entry.topic != USER_TRAINING_RECORD:
-            faults.add(*at, 5, f"topic: {_named(entry.topic)} is not known to this version; replay of this fork halts")
+            topic = shown_topic(entry.topic)
+            faults.add(*at, 5, f"topic: {topic} is not known to this version; replay of this fork halts")
             self._compare_record_id(at, row, None)
             self._check_owner(at, entry, fork)
             return None
@@ -287,8 +287,3 @@ def _is_plainly_by(fork: Fork, entry: Entry) -> bool:
 
 def _shown(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else "none" if value is None else str(value)
-
-
-def _named(topic: str) -> str:
-    """A topic in a message: one that is specified by its name, anything else as a reader may safely see it."""
-    return topic if topic in TOPICS | RESERVED_TOPICS else ascii(topic[:64])

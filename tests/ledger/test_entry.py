@@ -21,6 +21,7 @@ from ledger.entry import (
     decode_fork_created,
     encode_entry,
     encode_fork_created,
+    shown_topic,
 )
 from ledger.errors import LedgerError, Malformed, Refused
 from ledger.keys import Signature
@@ -97,6 +98,19 @@ def test_no_bytes_do_anything_but_be_refused(data: bytes) -> None:
 def test_no_topic_is_both_taken_and_reserved() -> None:
     assert not TOPICS & RESERVED_TOPICS
     assert all(topic.endswith("/v1") and topic.isascii() for topic in TOPICS | RESERVED_TOPICS)
+
+
+@pytest.mark.parametrize(
+    ("topic", "shown"),
+    [
+        (USER_TRAINING_RECORD, USER_TRAINING_RECORD),
+        ("rolled-back/v1", "rolled-back/v1"),
+        ("\x1b[2J\u202e", r"'\x1b[2J\u202e'"),
+        ("x" * 1000, repr("x" * 64)),
+    ],
+)
+def test_a_topic_that_nobody_specified_is_shown_short_and_in_ascii(topic: str, shown: str) -> None:
+    assert shown_topic(topic) == shown
 
 
 @pytest.mark.parametrize("origin", ["a", "example.org/log", "!~", "x" * 128])
