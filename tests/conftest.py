@@ -14,6 +14,8 @@ from urllib.parse import urlencode
 import hypothesis
 import pytest
 
+from tests.anvil import Anvil, running
+
 # Before anything imports torch, numpy or transformers, which read these once. Processes that tests start
 # inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -62,3 +64,10 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         given = {key: str(value) for key, value in conninfo_to_dict(postgres_server).items()}
         yield "postgresql://?" + urlencode({**given, "dbname": name})
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def anvil() -> Iterator[Anvil]:
+    """A fresh EVM node that mines each transaction at once, and has finalized what is two blocks old."""
+    with running() as node:
+        yield node
