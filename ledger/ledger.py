@@ -152,8 +152,8 @@ class LogReader:
 class Ledger(LogReader):
     """One log over one store, to append to. Safe to use from several threads and, on one database, several processes.
 
-    `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only. Checkpoints are
-    signed by `log_key`, and by `second_key` where there is one.
+    `now` gives microseconds since 1970-01-01 UTC; it is used for receipts only. Checkpoints are signed by `log_key`,
+    and by `second_key` where there is one.
     """
 
     def __init__(

@@ -116,7 +116,7 @@ class Load:
             each.http.close()
 
 
-class _Caller(threading.Thread):
+class _Caller(threading.Thread, ABC):
     """Does `turn` again and again; a service that is gone is asked again where it is then."""
 
     def __init__(self, load: Load, drawn: random.Random) -> None:
@@ -146,11 +146,12 @@ class _Caller(threading.Thread):
     def goes_on(self) -> bool:
         return not self.load.stop.is_set()
 
+    @abstractmethod
     def turn(self) -> None:
-        raise NotImplementedError
+        """Ask once. Raises one of BROKEN when the service does not answer."""
 
 
-class Client(_Caller, ABC):
+class Client(_Caller):
     """Writes the records of its forks, some at a time, in an order of its own."""
 
     def __init__(self, load: Load, drawn: random.Random, writers: Sequence[Writer]) -> None:

@@ -4,11 +4,7 @@ Beside those that come with the package, what its repository tests of PostgreSQL
 connections were closed opens others, and a writer that waits for another gives up after a time.
 """
 
-import sys
 import threading
-from collections.abc import Sequence
-from types import ModuleType
-from typing import Any
 from unittest import TestCase, mock
 from uuid import uuid4
 
@@ -18,16 +14,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError, StoredEv
 
 from ledger.store import postgres_recorder
 from ledger.store.postgres_recorder import Datastore, Recorder
-
-# As for SQLite: the library's module of tests also tests its own cipher, which we leave off.
-_cipher = ModuleType("eventsourcing.cipher")
-_cipher.AESCipher = object  # type: ignore[attr-defined]
-with mock.patch.dict(sys.modules, {"eventsourcing.cipher": _cipher}):
-    from eventsourcing.tests.persistence import (
-        AggregateRecorderTestCase,
-        ApplicationRecorderTestCase,
-        NonInterleavingNotificationIDsBaseCase,
-    )
+from tests.ledger.store import library
 
 
 class _OnADatabase(TestCase):
@@ -54,33 +41,21 @@ class _OnADatabase(TestCase):
         return recorder
 
 
-class _WithoutIds(Recorder):
-    """An aggregate recorder returns no notification ids; the suite for one insists on that."""
-
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:
-        super().insert_events(stored_events, **kwargs)
+class _WithoutIds(library.WithoutIds, Recorder):
+    pass
 
 
-class TestAsAggregateRecorder(_OnADatabase, AggregateRecorderTestCase):
+class TestAsAggregateRecorder(_OnADatabase, library.AsAggregateRecorder):
     recorder_class = _WithoutIds
 
-    def test_performance(self) -> None:
-        """A measurement, not a test: bench/ has ours."""
 
-
-class TestAsApplicationRecorder(_OnADatabase, ApplicationRecorderTestCase[Recorder]):
-    def test_performance(self) -> None:
-        """A measurement, not a test."""
-
-    def test_concurrent_throughput(self) -> None:
-        """A measurement, not a test."""
-
+class TestAsApplicationRecorder(_OnADatabase, library.AsApplicationRecorder[Recorder]):
     def test_insert_subscribe(self) -> None:
         self.optional_test_insert_subscribe()
 
 
-class TestNotificationIds(_OnADatabase, NonInterleavingNotificationIDsBaseCase):
-    insert_num = 200
+class TestNotificationIds(_OnADatabase, library.NotificationIds):
+    pass
 
 
 class TestOnBadDays(_OnADatabase):
@@ -134,7 +109,3 @@ def _end_all_others(url: str) -> int:
             "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )
         return len(ended.fetchall())
-
-
-# The library's base classes are tests themselves; imported here, pytest would run them without a recorder.
-del AggregateRecorderTestCase, ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
