@@ -191,7 +191,9 @@ def watch(
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="Evidence of one entry, as `forkledger evidence` writes it.")],
+    file: Annotated[
+        Path, typer.Argument(help="Evidence of one entry, as `forkledger evidence` writes it; with --log, a receipt.")
+    ],
     policy: Annotated[
         Path | None,
         typer.Option("--policy", metavar="POLICY", help="A tlog-policy: the logs to believe, and which witnesses."),
@@ -199,26 +201,49 @@ def verify(
     log_key: Annotated[
         str, typer.Option("--log-key", metavar="VKEY", help="Instead of a policy: one log, and no witness.")
     ] = "",
+    log: Annotated[
+        str,
+        typer.Option("--log", metavar="URL|FOLDER|FILE", help="Of a receipt: the log, as for `forkledger audit`."),
+    ] = "",
+    receipt_key: Annotated[
+        str, typer.Option(metavar="VKEY", help="Of a receipt: the log's receipt key, as its operator gave it.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Check evidence offline, step by step: that an entry is in the log at its place, signed by who had the right.
 
+    With --log FILE is a receipt (the signed note alone), and the log is read: whether it kept that promise. A log that
+    has another entry there, or none once a checkpoint was due, is told of; receipt and checkpoint together are then
+    evidence against it. Witnesses are asked for of a public log only.
+
     Ends with 0 when all holds, 1 when a step fails (the last line says which, where and why), 2 on wrong usage, 3 when
-    a file cannot be read. It does not show that nothing follows the entry.
+    a file or the log cannot be read, or a receipt is not due yet. It does not show that nothing follows the entry.
     """
+    from ledger import note
+    from ledger.commands import receipt as receipts
     from ledger.commands import trust
     from ledger.commands import verify as command
     from ledger.errors import LedgerError
+    from ledger.main import microseconds
 
     if (policy is None) == (not log_key):
         raise typer.BadParameter("expected one of the two", param_hint="--policy or --log-key")
+    if bool(log) != bool(receipt_key):
+        raise typer.BadParameter("expected both for a receipt, neither for evidence", param_hint="--log, --receipt-key")
+    try:
+        pinned = note.Ed25519Verifier.from_vkey(receipt_key) if receipt_key else None
+    except LedgerError as error:
+        raise typer.BadParameter(str(error), param_hint="--receipt-key") from None
     with _refusals():
         try:
             believed = command.policy_of_log(log_key) if policy is None else trust.read_policy(policy)
         except LedgerError as error:
             raise typer.BadParameter(str(error), param_hint="--policy" if policy else "--log-key") from None
-        holds = command.verify(file, believed, as_json)
-    raise typer.Exit(0 if holds else 1)
+        if pinned is None:
+            holds: bool | None = command.verify(file, believed, as_json)
+        else:
+            holds = receipts.verify_receipt(file, log, believed, pinned, as_json, microseconds)
+    raise typer.Exit(3 if holds is None else 0 if holds else 1)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import httpx
 
@@ -124,7 +124,10 @@ class Website:
         self._client.close()
 
 
-def open_log(target: str) -> Folder | Website | Store:
+Log: TypeAlias = Folder | Website | Store
+
+
+def open_log(target: str) -> Log:
     """What `target` names: an http(s) or postgresql URL, a folder of tiles, a ledger file, or a folder that has one.
 
     Raises NotFound where there is nothing, Malformed where it is no ledger, Unavailable.
@@ -143,6 +146,16 @@ def open_log(target: str) -> Folder | Website | Store:
             raise NotFound(f"log: expected {CHECKPOINT} or {DATABASE_FILE} in the folder {path}")
         return Folder(path)
     return open_read_only(path)
+
+
+def checkpoint_of(log: Log) -> bytes:
+    """The newest signed checkpoint; of a public log with its cosignatures. Raises NotFound, Malformed, Unavailable."""
+    if isinstance(log, Folder | Website):
+        return log.read(CHECKPOINT, LONGEST_NOTE)
+    signed = log.checkpoint()
+    if signed is None:
+        raise NotFound("checkpoint: none was signed yet")
+    return signed
 
 
 def stated_key(log: PublicLog) -> Ed25519Verifier | None:

@@ -14,15 +14,14 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 from ledger import checkpoint as checkpoints
 from ledger import logsource, note
 from ledger.checkpoint import Checkpoint
 from ledger.entry import FORK_CREATED, NO_ENTRY, USER_TRAINING_RECORD, Entry, decode_entry
-from ledger.errors import LedgerError, Malformed, NotFound, Refused, Unavailable
+from ledger.errors import LedgerError, Malformed, Refused, Unavailable
 from ledger.keys import ED25519, PublicKey
-from ledger.logsource import Folder, Website
+from ledger.logsource import Folder, Log, Website
 from ledger.merkle import Frontier, leaf_hash
 from ledger.record import decode_body
 from ledger.rights import Rights, check_fork_created, check_signer
@@ -39,8 +38,6 @@ ALARMS = {
 }
 FORMAT = "forkledger/watch/v1"
 _PAGE = 256
-
-Log: TypeAlias = Folder | Website | Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ class _Look:
         # 1. The checkpoint is signed by the log.
         try:
             known = self._open(before.checkpoint) if before.checkpoint else None
-            signed = _checkpoint_of(log)
+            signed = logsource.checkpoint_of(log)
             tree = self._open(signed)
         except Unavailable:
             raise
@@ -224,15 +221,6 @@ class _Look:
         for _, data in _entries_of(log, leaf, leaf + 1):
             if data is None or leaf_hash(data) != before.head:
                 self._alarm(4, leaf, before.version, f"head: went back, version {before.version} is not there any more")
-
-
-def _checkpoint_of(log: Log) -> bytes:
-    if isinstance(log, Folder | Website):
-        return log.read(logsource.CHECKPOINT, logsource.LONGEST_NOTE)
-    signed = log.checkpoint()
-    if signed is None:
-        raise NotFound("checkpoint: none was signed yet")
-    return signed
 
 
 def _entries_of(log: Log, first: int, size: int) -> Iterator[tuple[int, bytes | None]]:

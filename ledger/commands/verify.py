@@ -29,21 +29,21 @@ def verify(path: Path, policy: Policy, as_json: bool) -> bool:
     with path.open("rb") as file:
         data = file.read(LONGEST_EVIDENCE + 1)  # one more is already too long
     shown, fault = None, None
-    cosigned: dict[str, int] = {}
+    witnessed: dict[str, int] = {}
     try:
         shown = check_evidence(data, policy.check)
-        cosigned = _cosigned(decode_evidence(data).checkpoint, policy)
+        witnessed = cosigned(decode_evidence(data).checkpoint, policy)
     except BadEvidence as error:
         fault = error
     outcomes = {number: _outcome(number, fault) for number in STEPS}
     if as_json:
-        typer.echo(json.dumps(_as_json(outcomes, shown, cosigned, fault), indent=2))
+        typer.echo(json.dumps(_as_json(outcomes, shown, witnessed, fault), indent=2))
     else:
-        _print(outcomes, shown, cosigned, fault)
+        _print(outcomes, shown, witnessed, fault)
     return fault is None
 
 
-def _cosigned(checkpoint: bytes, policy: Policy) -> dict[str, int]:
+def cosigned(checkpoint: bytes, policy: Policy) -> dict[str, int]:
     """The policy's names of the witnesses that cosigned, and when they did by their own clocks."""
     opened = note.open_note(checkpoint, policy.verifiers)
     names = policy.cosigned_by(opened)
@@ -61,7 +61,7 @@ def _outcome(step: int, fault: BadEvidence | None) -> str:
     return FAILED if step == fault.step else NOT_REACHED
 
 
-def _print(outcomes: dict[int, str], shown: Shown | None, cosigned: dict[str, int], fault: BadEvidence | None) -> None:
+def _print(outcomes: dict[int, str], shown: Shown | None, witnessed: dict[str, int], fault: BadEvidence | None) -> None:
     for number, outcome in outcomes.items():
         typer.echo(f"{number}. {outcome:11} {STEPS[number]}")
     if shown is not None:
@@ -69,18 +69,18 @@ def _print(outcomes: dict[int, str], shown: Shown | None, cosigned: dict[str, in
         of_record = f", record {record.record_id.hex()}, interaction {record.interaction_number}" if record else ""
         typer.echo(
             f"{entry.origin} of {shown.checkpoint.size} entries, root {shown.checkpoint.root.hex()}\n"
-            f"cosigned by {_named(cosigned)}\n"
+            f"cosigned by {named(witnessed)}\n"
             f"leaf {shown.leaf_index}: fork {entry.fork_id} version {entry.version}, {entry.topic}{of_record}\n"
             f"signed by key {shown.created.owner_key.key_id.hex()}, custody {_custody(shown)}, "
             f"by the right that version {entry.authority} gave\n"
             f"evidence: everything holds\n{SHOWS}"
         )
     if fault is not None:
-        typer.echo(f"evidence: does not hold\n{_printable(str(fault))}")
+        typer.echo(f"evidence: does not hold\n{printable(str(fault))}")
 
 
 def _as_json(
-    outcomes: dict[int, str], shown: Shown | None, cosigned: dict[str, int], fault: BadEvidence | None
+    outcomes: dict[int, str], shown: Shown | None, witnessed: dict[str, int], fault: BadEvidence | None
 ) -> dict[str, object]:
     report: dict[str, object] = {
         "holds": fault is None,
@@ -94,7 +94,7 @@ def _as_json(
             "origin": entry.origin,
             "size": shown.checkpoint.size,
             "root": shown.checkpoint.root.hex(),
-            "cosigned": cosigned,
+            "cosigned": witnessed,
             "leaf_index": shown.leaf_index,
             "fork_id": entry.fork_id,
             "version": entry.version,
@@ -110,16 +110,16 @@ def _as_json(
     return report
 
 
-def _named(cosigned: dict[str, int]) -> str:
-    return ", ".join(f"{_printable(name)} at {_time(when)}" for name, when in cosigned.items()) or "no witness"
+def named(witnessed: dict[str, int]) -> str:
+    return ", ".join(f"{printable(name)} at {utc(when)}" for name, when in witnessed.items()) or "no witness"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A policy's names may be bytes that are no UTF-8, which no terminal takes."""
     return text.encode(errors="backslashreplace").decode()
 
 
-def _time(seconds: int) -> str:
+def utc(seconds: int) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat()
     except (OverflowError, ValueError, OSError):  # a witness may say what no calendar has

@@ -78,7 +78,7 @@ def _look(
     return found
 
 
-def _stated_key(log: watch.Log) -> note.Ed25519Verifier:
+def _stated_key(log: logsource.Log) -> note.Ed25519Verifier:
     """The log's key by its own word, the first time."""
     if isinstance(log, logsource.Folder | logsource.Website):
         stated = logsource.stated_key(log)
