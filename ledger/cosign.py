@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 import nacl.exceptions
 import nacl.signing
@@ -83,6 +83,45 @@ def check_growth(known: Checkpoint | None, old_size: int, proof: Sequence[bytes]
     check_consistency(stored_size, new.size, stored_root, new.root, proof)
 
 
+# --- signers ---
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Signer:
+    """A key that signs checkpoints, and nothing else. The seed shows in no repr and no message."""
+
+    signature_type: ClassVar[int]
+    name: str
+    seed: bytes = field(repr=False)  # (32,)
+    now: Clock = field(repr=False)
+    verifier: Ed25519CosignatureVerifier | MlDsa44Verifier = field(init=False, repr=False)
+
+    @classmethod
+    def from_skey(cls, skey: str, now: Clock) -> Self:
+        """The inverse of `skey`. Raises Malformed."""
+        name, signature_type, seed, stated_id = note.parse_skey(skey)
+        if signature_type != cls.signature_type:
+            raise Malformed(
+                f"signer key: expected signature type {cls.signature_type:#04x}, {signature_type:#04x} came"
+            )
+        signer = cls(name, seed, now)
+        if signer.key_id != stated_id:
+            raise Malformed("signer key: expected the id of its own name and public key, another came")
+        return signer
+
+    @property
+    def key_id(self) -> bytes:
+        return self.verifier.key_id
+
+    @property
+    def vkey(self) -> str:
+        return self.verifier.vkey
+
+    def skey(self) -> str:
+        """The secret as text. A method, so that nothing shows it by looking at the signer."""
+        return note.encode_skey(self.name, self.key_id, self.signature_type, self.seed)
+
+
 # --- Ed25519, type 04 ---
 
 
@@ -121,12 +160,10 @@ class Ed25519CosignatureVerifier:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ed25519Cosigner:
-    """An Ed25519 key that cosigns checkpoints, and nothing else. The seed shows in no repr and no message."""
+class Ed25519Cosigner(_Signer):
+    """An Ed25519 key that cosigns checkpoints, and nothing else."""
 
-    name: str
-    seed: bytes = field(repr=False)  # (32,)
-    now: Clock = field(repr=False)
+    signature_type: ClassVar[int] = ED25519_COSIGNATURE
     verifier: Ed25519CosignatureVerifier = field(init=False, repr=False)
     _key: nacl.signing.SigningKey = field(init=False, repr=False)
 
@@ -135,26 +172,6 @@ class Ed25519Cosigner:
         key = nacl.signing.SigningKey(self.seed)
         object.__setattr__(self, "_key", key)
         object.__setattr__(self, "verifier", Ed25519CosignatureVerifier(self.name, bytes(key.verify_key)))
-
-    @classmethod
-    def from_skey(cls, skey: str, now: Clock) -> Ed25519Cosigner:
-        """The inverse of `skey`. Raises Malformed."""
-        name, seed, stated_id = _seed_of(skey, ED25519_COSIGNATURE)
-        signer = cls(name, seed, now)
-        _check_id(signer.key_id, stated_id)
-        return signer
-
-    @property
-    def key_id(self) -> bytes:
-        return self.verifier.key_id
-
-    @property
-    def vkey(self) -> str:
-        return self.verifier.vkey
-
-    def skey(self) -> str:
-        """The secret as text. A method, so that nothing shows it by looking at the signer."""
-        return note.encode_skey(self.name, self.key_id, ED25519_COSIGNATURE, self.seed)
 
     def sign(self, text: bytes) -> bytes:
         checkpoint.parse(text)
@@ -208,16 +225,13 @@ class MlDsa44Verifier:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MlDsa44Signer:
+class MlDsa44Signer(_Signer):
     """An ML-DSA-44 key that signs checkpoints, and nothing else: a witness's, or a log's own under its origin.
 
-    Signing draws randomness (FIPS 204, "hedged"): the same checkpoint gets another signature each time. The seed shows
-    in no repr and no message.
+    Signing draws randomness (FIPS 204, "hedged"): the same checkpoint gets another signature each time.
     """
 
-    name: str
-    seed: bytes = field(repr=False)  # (32,)
-    now: Clock = field(repr=False)
+    signature_type: ClassVar[int] = ML_DSA_44
     verifier: MlDsa44Verifier = field(init=False, repr=False)
     _key: mldsa.MLDSA44PrivateKey = field(init=False, repr=False)
 
@@ -226,26 +240,6 @@ class MlDsa44Signer:
         key = mldsa.MLDSA44PrivateKey.from_seed_bytes(self.seed)
         object.__setattr__(self, "_key", key)
         object.__setattr__(self, "verifier", MlDsa44Verifier(self.name, key.public_key().public_bytes_raw()))
-
-    @classmethod
-    def from_skey(cls, skey: str, now: Clock) -> MlDsa44Signer:
-        """The inverse of `skey`. Raises Malformed."""
-        name, seed, stated_id = _seed_of(skey, ML_DSA_44)
-        signer = cls(name, seed, now)
-        _check_id(signer.key_id, stated_id)
-        return signer
-
-    @property
-    def key_id(self) -> bytes:
-        return self.verifier.key_id
-
-    @property
-    def vkey(self) -> str:
-        return self.verifier.vkey
-
-    def skey(self) -> str:
-        """The secret as text. A method, so that nothing shows it by looking at the signer."""
-        return note.encode_skey(self.name, self.key_id, ML_DSA_44, self.seed)
 
     def sign(self, text: bytes) -> bytes:
         tree, time = checkpoint.parse(text), _read(self.now)
@@ -302,21 +296,9 @@ def _public_key_of(vkey: str, expected: int) -> tuple[str, bytes]:
     return name, public_key
 
 
-def _seed_of(skey: str, expected: int) -> tuple[str, bytes, bytes]:
-    name, signature_type, seed, stated_id = note.parse_skey(skey)
-    if signature_type != expected:
-        raise Malformed(f"signer key: expected signature type {expected:#04x}, {signature_type:#04x} came")
-    return name, seed, stated_id
-
-
 def _check_seed(seed: bytes) -> None:
     if len(seed) != _SEED_BYTES:
         raise Malformed(f"signer key seed: expected {_SEED_BYTES} bytes, {len(seed)} came")
-
-
-def _check_id(key_id: bytes, stated_id: bytes) -> None:
-    if key_id != stated_id:
-        raise Malformed("signer key: expected the id of its own name and public key, another came")
 
 
 def _read(now: Clock) -> int:
