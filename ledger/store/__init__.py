@@ -10,6 +10,7 @@ What every store promises, and tests/ledger/store/ holds it to:
 * Readers never see an entry before its predecessors, and nothing of a transaction before all of it.
 * One transaction appends at a time, over threads and processes: what it reads does not change under it.
 * A process that took over (`take_over`) fences those before it: their next transaction raises Fenced.
+* What the outbox keeps is durable when it returns, and no two processes keep different bytes in one place.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+from ledger.errors import Malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,99 @@ class Snapshot(Protocol):
         """Every signed checkpoint by size."""
 
     def setting(self, name: str) -> str | None: ...
+
+
+_MOST = (1 << 63) - 1  # what both databases' integers hold
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One signed transaction that anchors a checkpoint, or a timestamp's token: kept before it is sent."""
+
+    backend: str  # "evm:<chain id>:<contract>:<log id>:<sender>" or "rfc3161:<url>"
+    nonce: int
+    attempt: int  # 0, 1, … of one nonce: the same checkpoint for a higher fee
+    size: int  # of the checkpoint
+    root: bytes  # 32
+    data: bytes  # the signed bytes
+    at: int  # microseconds, Unix
+
+    def __post_init__(self) -> None:
+        _expect_columns(self.backend, self.root, (self.nonce, self.attempt, self.size, self.at))
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a nonce, for good: its checkpoint is anchored in a block that stays, or never will be by it."""
+
+    backend: str
+    nonce: int
+    attempt: int  # the one that came through; of a dropped nonce its last
+    size: int
+    root: bytes  # 32
+    anchored: bool  # False: dropped, for another transaction took the nonce, or the chain reverted it
+    block: int
+    block_hash: bytes
+    cost: int  # wei, of any size
+    at: int  # microseconds, Unix
+
+    def __post_init__(self) -> None:
+        _expect_columns(self.backend, self.root, (self.nonce, self.attempt, self.size, self.block, self.at))
+        if self.cost < 0:
+            raise Malformed(f"outbox: expected a cost from 0 on, {self.cost} came")
+
+
+def _expect_columns(backend: str, root: bytes, numbers: tuple[int, ...]) -> None:
+    """What either database can keep: refused here, and not by one of them only."""
+    if not (backend.isascii() and backend.isprintable() and backend):
+        raise Malformed(f"outbox: expected a backend's name in printable ASCII, {backend!r} came")
+    if len(root) != 32:
+        raise Malformed(f"outbox: expected a root of 32 bytes, {len(root)} came")
+    for number in numbers:
+        if not 0 <= number <= _MOST:
+            raise Malformed(f"outbox: expected a number from 0 to {_MOST}, {number} came")
+
+
+class Outbox(Protocol):
+    """What goes out to the anchors, and what became of it. That a checkpoint is to be anchored needs no row here: the
+    checkpoint itself, kept in the transaction that signed it, is the wish.
+
+    Every call is a transaction of its own, durable when it returns. Raises Unavailable when the database was lost:
+    then the same call may be made again.
+    """
+
+    def keep(self, attempt: Attempt) -> bool:
+        """Keep these bytes before they are sent: True, and for the same again too. False when others are kept in
+        their place or the nonce is settled: two workers of one key meet here, before anything is sent."""
+
+    def open(self, backend: str) -> list[Attempt]:
+        """The attempts at nonces that are not settled, by nonce, then attempt."""
+
+    def attempt(self, backend: str, nonce: int, attempt: int) -> Attempt | None: ...
+
+    def settle(self, settled: Settled) -> None:
+        """Once per (backend, nonce). The same again is nothing, whenever it came; another raises Conflict."""
+
+    def settled(self, backend: str, after: int = -1, limit: int = 1000) -> list[Settled]:
+        """Those with a nonce above `after`, by nonce."""
+
+    def last_anchored(self, backend: str) -> Settled | None:
+        """The anchored one of the largest size, and of two of one size the one with the larger nonce."""
+
+    def cost(self, backend: str) -> int:
+        """What all settled ones cost together, in wei."""
+
+    def anchors(self, size: int) -> list[Attempt | Settled]:
+        """What anchors the first `size` entries, by backend: of the smallest anchored size that has them, all attempts
+        at its nonce and then what became of it; where none is anchored yet, all open attempts at the smallest size."""
+
+    def halt(self, backend: str, reason: str) -> None:
+        """Stop a backend until `resume`. The first reason stands."""
+
+    def halted(self, backend: str) -> str | None:
+        """Why a backend was stopped; None when it was not."""
+
+    def resume(self, backend: str) -> None: ...
 
 
 class Store(Protocol):
