@@ -16,7 +16,7 @@ from ledger.evidence import Evidence, LoggedEntry
 from ledger.receipt import Receipt
 from ledger.record import SignedRecord
 from ledger.sequencer import Outcome, Sequencer, expect_hashed
-from ledger.store import Head, Store, StoredEntry
+from ledger.store import TOKEN_BYTES, Head, Store, StoredEntry
 
 MAXIMUM_DELAY = 10_000_000  # microseconds from append to a checkpoint that covers it
 _PAGE = 500
@@ -176,9 +176,9 @@ class Ledger(LogReader):
         self._receipt_key = receipt_key
         self._sequencer = Sequencer(store, self.origin, now)
 
-    def take_over(self) -> None:
+    def take_over(self, random: Callable[[int], bytes]) -> None:
         """Become the one that writes: whoever took over before is fenced. Without it an append takes its turn."""
-        self._sequencer.epoch = self.store.take_over()
+        self._sequencer.epoch = self.store.take_over(random(TOKEN_BYTES))
 
     def halt(self, reason: str) -> None:
         """Take nothing more: the log contradicts what is public of it, and no promise could be kept."""

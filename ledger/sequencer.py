@@ -17,7 +17,7 @@ from ledger.errors import AlreadyRecorded, BadProof, Conflict, Halted, LedgerErr
 from ledger.groupcommit import GroupCommit
 from ledger.merkle import HashReader, leaf_hash, stored_hash_index
 from ledger.record import decode_body
-from ledger.store import Head, NewEntry, Store, StoredEntry, Write
+from ledger.store import Epoch, Head, NewEntry, Store, StoredEntry, Write
 
 _MOST_TIPS = 100_000  # heads kept in memory, of some 200 bytes each
 
@@ -28,14 +28,14 @@ class Sequencer:
     """Queue → one transaction → a stored entry or a refusal for each.
 
     Idempotent by (fork, record id): the same bytes again get the entry that they became. `now` gives microseconds
-    since 1970-01-01 UTC. Once it has an `epoch`, Fenced is raised when another process has begun a newer one.
+    since 1970-01-01 UTC. Once it has an `epoch`, Fenced is raised when another process has begun another one.
     """
 
     def __init__(self, store: Store, origin: str, now: Callable[[], int]) -> None:
         self._store = store
         self._origin = origin
         self._now = now
-        self.epoch: int | None = None
+        self.epoch: Epoch | None = None
         self.halted: str | None = None  # why
         self._tips: dict[str, Head] = {}  # that this process wrote: what the store says must be this
         self._group = GroupCommit[Submission, StoredEntry](self._commit, time.sleep)

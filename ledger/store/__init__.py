@@ -9,7 +9,8 @@ What every store promises, and tests/ledger/store/ holds it to:
 * A fork's versions are dense from 1; (fork, version) and (fork, record id) are unique.
 * Readers never see an entry before its predecessors, and nothing of a transaction before all of it.
 * One transaction appends at a time, over threads and processes: what it reads does not change under it.
-* A process that took over (`take_over`) fences those before it: their next transaction raises Fenced.
+* A process that took over (`take_over`) fences those before it: their next transaction raises Fenced, also where the
+  database fell back meanwhile and their number was given again.
 * What the outbox keeps is durable when it returns, and no two processes keep different bytes in one place.
 """
 
@@ -17,10 +18,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ledger.errors import Malformed
+from ledger.errors import Conflict, Malformed
+
+TOKEN_BYTES = 16  # of an epoch's token
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Whose turn it is to write. A number falls back with its database (a restore, a failover to a standby that lagged)
+    and may then be given again; the random token beside it is never drawn twice."""
+
+    number: int
+    token: bytes  # 16; none before the first epoch, nor where an earlier program began it
+
+    def __str__(self) -> str:
+        return f"{self.number}-{self.token.hex()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +180,11 @@ class Settled:
         if self.cost < 0:
             raise Malformed(f"outbox: expected a cost from 0 on, {self.cost} came")
 
+    def expect_same(self, other: Settled) -> None:
+        """That `other` says the same of the nonce, whenever it was found out. Raises Conflict."""
+        if replace(self, at=0) != replace(other, at=0):
+            raise Conflict(f"outbox: nonce {self.nonce} of {self.backend} is settled already, in another way")
+
 
 def _expect_columns(backend: str, root: bytes, numbers: tuple[int, ...]) -> None:
     """What either database can keep: refused here, and not by one of them only."""
@@ -177,6 +197,11 @@ def _expect_columns(backend: str, root: bytes, numbers: tuple[int, ...]) -> None
             raise Malformed(f"outbox: expected a number from 0 to {_MOST}, {number} came")
 
 
+def readable(reason: str) -> str:
+    """A reason as any database and any terminal takes it: it may quote what a node said."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in reason)
+
+
 class Outbox(Protocol):
     """What goes out to the anchors, and what became of it. That a checkpoint is to be anchored needs no row here: the
     checkpoint itself, kept in the transaction that signed it, is the wish.
@@ -187,7 +212,8 @@ class Outbox(Protocol):
 
     def keep(self, attempt: Attempt) -> bool:
         """Keep these bytes before they are sent: True, and for the same again too. False when others are kept in
-        their place or the nonce is settled: two workers of one key meet here, before anything is sent."""
+        their place, the nonce is settled or the backend halted: two workers of one key meet here, before anything is
+        sent."""
 
     def open(self, backend: str) -> list[Attempt]:
         """The attempts at nonces that are not settled, by nonce, then attempt."""
@@ -228,18 +254,19 @@ class Store(Protocol):
 
     def close(self) -> None: ...
 
-    def take_over(self) -> int:
-        """Begin a new epoch of writing and return it. Whoever writes under an older one is fenced from now on."""
+    def take_over(self, token: bytes) -> Epoch:
+        """Begin a new epoch of writing, under a fresh random token, and return it. Whoever writes under another one is
+        fenced from now on."""
 
-    def epoch(self) -> int:
-        """The newest epoch of writing; 0 before the first."""
+    def epoch(self) -> Epoch:
+        """The newest epoch of writing; of number 0 before the first."""
 
-    def write(self, epoch: int | None = None) -> AbstractContextManager[Write]:
+    def write(self, epoch: Epoch | None = None) -> AbstractContextManager[Write]:
         """One append transaction, durable when the block is left, or nothing happened.
 
-        Under an `epoch` only if it is still the newest: Fenced otherwise. Without one the writer just takes its turn.
-        Raises Conflict when a place was taken, Unavailable when the database was lost; then, and only then, nobody
-        can say whether it was committed, and the next transaction can look.
+        Under an `epoch` only if its number and its token are the newest's: Fenced otherwise. Without one the writer
+        just takes its turn. Raises Conflict when a place was taken, Unavailable when the database was lost; then, and
+        only then, nobody can say whether it was committed, and the next transaction can look.
         """
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:

@@ -20,7 +20,7 @@ from psycopg.rows import tuple_row
 
 from ledger import merkle
 from ledger.errors import Fenced, LedgerError, Malformed, NotFound
-from ledger.store import Head, NewEntry, StoredEntry
+from ledger.store import Epoch, Head, NewEntry, StoredEntry
 from ledger.store.postgres_growth import Growth
 from ledger.store.postgres_recorder import (
     Connection,
@@ -185,18 +185,18 @@ class PostgresStore:
         self._growth.close()
         self._datastore.close()
 
-    def take_over(self) -> int:
+    def take_over(self, token: bytes) -> Epoch:
         with self._query("take over") as cursor:
-            cursor.execute("UPDATE public.head SET epoch = epoch + 1 RETURNING epoch")
-            return int(_one(cursor)[0])
+            cursor.execute("UPDATE public.head SET epoch = epoch + 1, token = %b RETURNING epoch, token", [token])
+            return Epoch(*_one(cursor))
 
-    def epoch(self) -> int:
+    def epoch(self) -> Epoch:
         with self._query() as cursor:
-            cursor.execute("SELECT epoch FROM public.head")
-            return int(_one(cursor)[0])
+            cursor.execute("SELECT epoch, token FROM public.head")
+            return Epoch(*_one(cursor))
 
     @contextmanager
-    def write(self, epoch: int | None = None) -> Iterator[PostgresWrite]:
+    def write(self, epoch: Epoch | None = None) -> Iterator[PostgresWrite]:
         with ledger_errors("append", self.name):
             with self._pool.connection() as connection:
                 size, root, newest = _begin(connection)
@@ -379,10 +379,10 @@ def _expect_schema(found: int, name: str) -> None:
 # --- statements ---
 
 
-def _begin(connection: Connection) -> tuple[int, bytes, int]:
+def _begin(connection: Connection) -> tuple[int, bytes, Epoch]:
     """Take the turn to append, in one round trip. Returns the log's size, root and newest epoch."""
     cursor = connection.cursor(row_factory=tuple_row)
-    cursor.execute("BEGIN; SELECT size, root, epoch FROM public.head FOR UPDATE")
+    cursor.execute("BEGIN; SELECT size, root, epoch, token FROM public.head FOR UPDATE")
     cursor.nextset()
     return head_row(cursor)
 

@@ -27,6 +27,7 @@ from psycopg_pool import ConnectionPool
 
 from ledger import merkle
 from ledger.errors import Conflict, LedgerError, Malformed, NotFound, Unavailable
+from ledger.store import Epoch
 from ledger.store.postgres_schema import FIRST_HEAD, HEAD, entry_table
 
 _FEW = 32  # rows: up to here one pipelined statement is as fast as COPY and waits for the server less often
@@ -203,18 +204,18 @@ def _ledger_error(error: psycopg.Error, doing: str, name: str) -> LedgerError:
 # --- rows ---
 
 
-def lock_head(cursor: psycopg.Cursor[Any]) -> tuple[int, bytes, int]:
+def lock_head(cursor: psycopg.Cursor[Any]) -> tuple[int, bytes, Epoch]:
     """Take the turn to append. Returns the log's size, root and epoch, which stay so until the commit."""
-    cursor.execute("SELECT size, root, epoch FROM public.head FOR UPDATE", prepare=False)
+    cursor.execute("SELECT size, root, epoch, token FROM public.head FOR UPDATE", prepare=False)
     return head_row(cursor)
 
 
-def head_row(cursor: psycopg.Cursor[Any]) -> tuple[int, bytes, int]:
+def head_row(cursor: psycopg.Cursor[Any]) -> tuple[int, bytes, Epoch]:
     row = cursor.fetchone()
     if row is None:
         raise Malformed("head: expected one row, none is there")
-    size, root, epoch = row.values() if isinstance(row, dict) else row
-    return size, root, epoch
+    size, root, number, token = row.values() if isinstance(row, dict) else row
+    return size, root, Epoch(number, token)
 
 
 def entry_rows(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ledger import record
 
-SCHEMA = 1
+SCHEMA = 2
 
 KINDS: dict[int, str] = {
     record.INPUT: "input",
@@ -58,10 +58,11 @@ HEAD = Table(
         ("size", "bigint NOT NULL"),
         ("root", "bytea NOT NULL"),
         ("epoch", "bigint NOT NULL"),
+        ("token", "bytea NOT NULL"),  # of the epoch; since schema 2
     ),
     ("PRIMARY KEY (one)", "CHECK (one)"),
 )
-FIRST_HEAD = "INSERT INTO public.head VALUES (true, 0, sha256(''), 0) ON CONFLICT DO NOTHING"
+FIRST_HEAD = "INSERT INTO public.head VALUES (true, 0, sha256(''), 0, '') ON CONFLICT DO NOTHING"
 
 TABLES = (
     entry_table("entries"),
@@ -85,12 +86,17 @@ TABLES = (
     Table("settings", (("name", "text NOT NULL"), ("value", "text NOT NULL")), ("PRIMARY KEY (name)",)),
 )
 
-# What leads from each schema to the next, from none on. Ciphertext does not compress: EXTERNAL does not try.
+# What leads from each schema to the next, from none on: the first step makes the tables as they are today, and those
+# after it find that done. Ciphertext does not compress: EXTERNAL does not try.
 STEPS: tuple[tuple[str, ...], ...] = (
     (
         *(table.create() for table in TABLES),
         FIRST_HEAD,
         *(f"ALTER TABLE public.payloads ALTER COLUMN {name} SET STORAGE EXTERNAL" for name in KINDS.values()),
+    ),
+    (
+        "ALTER TABLE public.head ADD COLUMN IF NOT EXISTS token bytea NOT NULL DEFAULT ''",
+        "ALTER TABLE public.head ALTER COLUMN token DROP DEFAULT",
     ),
 )
 

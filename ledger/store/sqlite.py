@@ -16,7 +16,7 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import merkle
 from ledger.errors import Conflict, Fenced, Malformed, NotFound, Unavailable
-from ledger.store import Head, NewEntry, StoredEntry
+from ledger.store import Epoch, Head, NewEntry, StoredEntry
 from ledger.store.sqlite_recorder import Datastore, Recorder, as_bytes, entry_tables, read_hashes
 from ledger.store.sqlite_snapshot import SqliteSnapshot
 
@@ -119,18 +119,19 @@ class SqliteStore:
     def close(self) -> None:
         self._datastore.close()
 
-    def take_over(self) -> int:
+    def take_over(self, token: bytes) -> Epoch:
         with self._datastore.transaction(commit=True) as cursor:
-            epoch = _epoch(cursor) + 1
-            cursor.execute("INSERT OR REPLACE INTO settings VALUES ('epoch', ?)", [str(epoch)])
+            epoch = Epoch(_epoch(cursor).number + 1, token)
+            values = [str(epoch.number), token.hex()]
+            cursor.execute("INSERT OR REPLACE INTO settings VALUES ('epoch', ?), ('epoch-token', ?)", values)
             return epoch
 
-    def epoch(self) -> int:
+    def epoch(self) -> Epoch:
         with self._read() as cursor:
             return _epoch(cursor)
 
     @contextmanager
-    def write(self, epoch: int | None = None) -> Iterator[SqliteWrite]:
+    def write(self, epoch: Epoch | None = None) -> Iterator[SqliteWrite]:
         try:
             with self._datastore.transaction(commit=True) as cursor:
                 if epoch is not None and (newest := _epoch(cursor)) != epoch:
@@ -300,10 +301,10 @@ def _expect_schema(found: str | None, path: Path) -> None:
         raise Malformed(f"ledger: expected schema {SCHEMA} in {path}, found {found}")
 
 
-def _epoch(cursor: SQLiteCursor) -> int:
-    cursor.execute("SELECT value FROM settings WHERE name='epoch'")
-    row = cursor.fetchone()
-    return int(row[0]) if row else 0
+def _epoch(cursor: SQLiteCursor) -> Epoch:
+    cursor.execute("SELECT name, value FROM settings WHERE name IN ('epoch', 'epoch-token')")
+    found = {row[0]: row[1] for row in cursor.fetchall()}
+    return Epoch(int(found.get("epoch", "0")), bytes.fromhex(found.get("epoch-token", "")))
 
 
 def _parts(values: Collection[_T]) -> Iterator[Sequence[_T]]:

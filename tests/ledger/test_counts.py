@@ -16,7 +16,7 @@ from ledger import merkle
 from ledger.errors import BadSignature, StaleNumber
 from ledger.ledger import Ledger
 from ledger.publish import publish
-from ledger.store import sqlite_recorder
+from ledger.store import Epoch, sqlite_recorder
 from tests.ledger.written import Writer, datastore, fill, open_ledger
 
 RECORDS = 64
@@ -203,10 +203,10 @@ def test_appends_that_wait_share_one_transaction(ledger: Ledger) -> None:
     records = [writer.next() for writer in writers]
     records[-1] = writers[-1].next()  # one number too far
     threads = [threading.Thread(target=append, args=(lambda one=one: ledger.append(one),)) for one in records]
-    begun: list[int | None] = []
+    begun: list[Epoch | None] = []
     real = ledger.store.write
 
-    def counted(epoch: int | None = None) -> object:
+    def counted(epoch: Epoch | None = None) -> object:
         begun.append(epoch)
         return real(epoch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -286,11 +287,11 @@ def test_no_second_log_is_begun_beside_what_a_service_publishes_from_another_dat
 
 
 def test_a_process_that_is_fenced_publishes_nothing_more(ledger: Ledger, folder: PublicFolder, tmp_path: Path) -> None:
-    ledger.take_over()
+    ledger.take_over(os.urandom)
     writer, publisher = begun(ledger), Publisher(ledger, folder)
     shown = publisher.publish()
     other = open_ledger(tmp_path / "ledger.db")
-    other.take_over()
+    other.take_over(os.urandom)
     other.append(writer.next())
     with pytest.raises(Fenced):
         publisher.publish()

@@ -23,7 +23,7 @@ from ledger.api.service import Service
 from ledger.door import admit_control
 from ledger.errors import Busy, Fenced, LedgerError, Unavailable
 from ledger.record import SignedRecord, encode_batch, encode_record
-from ledger.store import Write
+from ledger.store import Epoch, Write
 from tests.ledger.written import ORIGIN, Writer
 
 
@@ -71,7 +71,7 @@ def disk(service: Service, monkeypatch: pytest.MonkeyPatch) -> Disk:
     real = service.ledger.store.write
 
     @contextmanager
-    def write(epoch: int | None = None) -> Iterator[Write]:
+    def write(epoch: Epoch | None = None) -> Iterator[Write]:
         found.begun += 1
         assert found.go_on.wait(20)
         with real(epoch) as transaction:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from ledger.api.service import Service
 from ledger.errors import Malformed, Refused
 from ledger.record import MOST_IN_BATCH, SignedRecord, decode_batch, encode_batch, encode_record
+from ledger.store import Epoch
 from tests.ledger.api.test_records import create
 from tests.ledger.written import Writer
 
@@ -102,10 +103,10 @@ def test_a_thousand_records_are_one_request_and_one_transaction(
     http: TestClient, service: Service, writers: list[Writer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = [writers[0].next() for _ in range(MOST_IN_BATCH)]
-    transactions: list[int | None] = []
+    transactions: list[Epoch | None] = []
     real = service.ledger.store.write
 
-    def write(epoch: int | None = None) -> Any:
+    def write(epoch: Epoch | None = None) -> Any:
         transactions.append(epoch)
         return real(epoch)
 

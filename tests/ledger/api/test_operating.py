@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def opened(service: Service, tmp_path: Path) -> Iterator[Opened]:
         now = [NOW]
         store = open_store(tmp_path / "own.db")
         ledger = Ledger(store, LOG_KEY, RECEIPT_KEY, lambda: now[0])
-        ledger.take_over()
+        ledger.take_over(os.urandom)
         witnesses = Witnesses(witnesses_of(policy), 1.0, lambda: 17) if policy else None
         publisher = Publisher(ledger, PublicFolder(tmp_path / "own"), policy, witnesses)
         house = replace(service, ledger=ledger, publisher=publisher, now=lambda: now[0])
@@ -78,7 +79,7 @@ def test_a_service_that_works_is_ready(opened: Opened) -> None:
 
 def test_one_that_another_process_took_over_from_is_not_ready_before_it_tries_to_write(opened: Opened) -> None:
     house = opened()
-    house.service.ledger.store.take_over()
+    house.service.ledger.store.take_over(bytes(16))
     status, reasons, _ = house.ready()  # a turn of the publisher may have failed of it by now
     assert (status, reasons[0]) == (503, "another process has taken over the log's writing")
     assert house.client.get("/healthz").json() == {"status": "ok", "origin": ORIGIN}

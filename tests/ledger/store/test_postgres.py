@@ -4,7 +4,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from ledger.audit import audit
 from ledger.errors import Conflict, Malformed, NotFound, Unavailable
 from ledger.ledger import Ledger
 from ledger.publish import publish
-from ledger.store import NewEntry, Store, postgres, postgres_growth, postgres_recorder
+from ledger.store import Epoch, NewEntry, Store, postgres, postgres_growth, postgres_recorder
 from ledger.store.postgres import PostgresStore, open_read_only, open_store
 from tests.ledger.store.test_store import FORK, OTHER, add, everything, new
 from tests.ledger.store.wire import Wire
-from tests.ledger.written import LOG_KEY, RECEIPT_KEY, Writer, clock, fill
+from tests.ledger.written import LOG_KEY, RECEIPT_KEY, Writer, clock, drawn, fill
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_without_its_server_a_store_says_so_soon_and_with_it_back_goes_on(far: P
         begun = time.monotonic()
         for ask in (
             far.size,
-            far.take_over,
+            lambda: far.take_over(bytes(16)),
             lambda: add(far, new(FORK, 9)),
             lambda: far.save_checkpoint(1, b"x", None),
         ):
@@ -645,17 +645,42 @@ def test_only_a_ledger_of_this_schema_is_opened(postgres_url: str, operator: psy
             opener(postgres_url)
     operator.execute("DROP TABLE settings")
     open_store(postgres_url).close()
-    operator.execute("UPDATE settings SET value = '2' WHERE name = 'schema'")
+    operator.execute("UPDATE settings SET value = '3' WHERE name = 'schema'")
     for opener in (open_read_only, open_store):
-        with pytest.raises(Malformed, match=r"expected schema 1 in postgresql://.*, found 2"):
+        with pytest.raises(Malformed, match=r"expected schema 2 in postgresql://.*, found 3"):
             opener(postgres_url)
+
+
+def test_a_ledger_of_the_first_schema_is_brought_up_to_date(
+    postgres_url: str, operator: psycopg.Connection[Any]
+) -> None:
+    with closing(open_store(postgres_url)) as before:
+        add(before, new(FORK, 1), new(FORK, 2))
+        before.take_over(bytes(16))
+    operator.execute("ALTER TABLE head DROP COLUMN token")  # as it was made then
+    operator.execute("UPDATE settings SET value = '1' WHERE name = 'schema'")
+    with pytest.raises(Malformed, match=r"expected schema 2 in .*, found 1"):
+        open_read_only(postgres_url)
+    opened = [open_store(postgres_url), open_store(postgres_url)]
+    for store in opened:
+        assert store.epoch() == Epoch(1, b"")
+        expect_whole(store)
+    assert opened[0].take_over(drawn(16, "token")) == opened[1].epoch() == Epoch(2, drawn(16, "token"))
+    assert add(opened[1], new(FORK, 3)) == [2]
+    expect_whole(opened[0])
+    for store in opened:
+        store.close()
 
 
 def test_what_is_opened_to_be_read_cannot_be_written(postgres_url: str, store: PostgresStore) -> None:
     add(store, new(FORK, 1))
     reader = open_read_only(postgres_url)
     assert reader.size() == 1
-    for ask in (lambda: add(reader, new(FORK, 2)), reader.take_over, lambda: reader.keep_setting("a", "b")):
+    for ask in (
+        lambda: add(reader, new(FORK, 2)),
+        lambda: reader.take_over(bytes(16)),
+        lambda: reader.keep_setting("a", "b"),
+    ):
         with pytest.raises(Unavailable, match="read-only"):
             ask()
     expect_whole(reader)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import Malformed, NotFound, Unavailable
+from ledger.store import Epoch
 from ledger.store.sqlite import SqliteStore, open_read_only, open_store
 from tests.ledger.store.test_store import FORK, add, new
 
@@ -63,6 +64,18 @@ def test_a_copy_that_is_not_in_wal_mode_is_read_too(tmp_path: Path) -> None:
     reader = open_read_only(tmp_path / "copy.db")
     assert reader.size() == 1
     reader.close()
+
+
+def test_a_file_whose_epoch_has_no_token_yet_is_opened_and_taken_over(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "ledger.db")
+    store.take_over(bytes(16))
+    with store._datastore.transaction(commit=True) as cursor:
+        cursor.execute("DELETE FROM settings WHERE name='epoch-token'")  # as an earlier program left it
+    store.close()
+    store = open_store(tmp_path / "ledger.db")
+    assert store.epoch() == Epoch(1, b"")
+    assert store.take_over(b"a" * 16) == store.epoch() == Epoch(2, b"a" * 16)
+    store.close()
 
 
 def test_only_a_ledger_file_of_this_schema_is_opened(tmp_path: Path) -> None:

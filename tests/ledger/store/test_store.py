@@ -8,7 +8,9 @@ import pytest
 
 from ledger import merkle
 from ledger.errors import Conflict, Fenced, NotFound
-from ledger.store import Head, NewEntry, Store, postgres, sqlite
+from ledger.store import Epoch, Head, NewEntry, Store, postgres, sqlite
+from ledger.store.postgres import PostgresStore
+from ledger.store.sqlite import SqliteStore
 from tests.ledger.written import Writer, drawn
 
 FORK, OTHER = Writer(1).fork_id, Writer(2).fork_id
@@ -238,19 +240,49 @@ def test_the_other_process_s_entries_are_seen_and_built_upon(opener: Callable[[]
 
 def test_who_takes_over_fences_those_before(opener: Callable[[], Store]) -> None:
     one, other = opener(), opener()
-    assert one.epoch() == 0
-    first = one.take_over()
-    assert one.epoch() == other.epoch() == first
+    assert one.epoch() == Epoch(0, b"")
+    first = one.take_over(drawn(16, "first"))
+    assert one.epoch() == other.epoch() == first == Epoch(1, drawn(16, "first"))
     with one.write(first) as write:
         write.add([new(FORK, 1)])
-    second = other.take_over()
-    assert one.epoch() == second > first
+    second = other.take_over(drawn(16, "second"))
+    assert one.epoch() == second == Epoch(2, drawn(16, "second"))
     with pytest.raises(Fenced), one.write(first) as write:
         write.add([new(FORK, 2)])
     with other.write(second) as write:
         assert write.add([new(FORK, 2)]) == 1
     add(one, new(FORK, 3))  # without an epoch it takes its turn
     assert other.size() == 3
+    one.close()
+    other.close()
+
+
+def put_back(store: Store, epoch: Epoch) -> None:
+    """What a restore from a backup does, or a failover to a standby that lagged."""
+    assert isinstance(store, SqliteStore | PostgresStore)
+    with store._datastore.transaction(commit=True) as cursor:
+        if isinstance(store, SqliteStore):
+            cursor.execute(f"UPDATE settings SET value='{epoch.number}' WHERE name='epoch'")
+            cursor.execute(f"UPDATE settings SET value='{epoch.token.hex()}' WHERE name='epoch-token'")
+        else:
+            cursor.execute(f"UPDATE head SET epoch = {epoch.number}, token = '\\x{epoch.token.hex()}'")
+
+
+def test_who_had_a_number_that_fell_back_and_was_given_again_stays_fenced(opener: Callable[[], Store]) -> None:
+    one, other = opener(), opener()
+    before = one.take_over(drawn(16, "before"))
+    first = one.take_over(drawn(16, "first"))
+    put_back(one, before)
+    assert one.epoch() == before
+    with pytest.raises(Fenced), one.write(first):
+        pass
+    second = other.take_over(drawn(16, "second"))
+    assert second.number == first.number
+    assert one.epoch() == second != first
+    with pytest.raises(Fenced, match=f"epoch {second}, ours is {first}"), one.write(first) as write:
+        write.add([new(FORK, 1)])
+    with other.write(second) as write:
+        assert write.add([new(FORK, 1)]) == 0
     one.close()
     other.close()
 
