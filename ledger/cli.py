@@ -37,6 +37,10 @@ app.add_typer(witness_app, name="witness")
 Data = Annotated[Path | None, typer.Option(help="Folder of the ledger. [FORKLEDGER_DATA, else ./forkledger-data]")]
 Keys = Annotated[Path | None, typer.Option(help="Folder of the operator's keys, outside the data folder. "
                                                 "[FORKLEDGER_KEYS, else ./forkledger-keys]")]  # fmt: skip
+DatabaseUrl = Annotated[
+    str,
+    typer.Option(help="postgresql://… of the ledger; else it is a file in the data folder. [FORKLEDGER_DATABASE_URL]"),
+]
 Origin = Annotated[str, typer.Option(help="The log's name, when its keys are made.")]
 WitnessData = Annotated[
     Path, typer.Option(help="Folder of what the witness must never forget: leave it out of backups.")
@@ -260,6 +264,7 @@ def evidence(
             metavar="FOLDER|URL", help="The ledger's folder or its service. [FORKLEDGER_DATA, else ./forkledger-data]"
         ),
     ] = "",
+    database_url: DatabaseUrl = "",
     as_tlog_proof: Annotated[
         bool, typer.Option("--tlog-proof", help="Write a C2SP .tlog-proof of the entry instead, without who signed it.")
     ] = False,
@@ -269,7 +274,11 @@ def evidence(
     from ledger.errors import Malformed
     from ledger.evidence import encode_evidence, tlog_proof
     from ledger.keys import check_fork_id
+    from ledger.settings import Settings
 
+    of_service = data.startswith(("http://", "https://"))
+    if of_service and database_url:
+        raise typer.BadParameter("expected a service or a database, not both", param_hint="--data, --database-url")
     try:
         check_fork_id(fork_id)
     except Malformed as error:
@@ -281,10 +290,11 @@ def evidence(
     except ValueError:
         raise typer.BadParameter("expected 32 hex digits", param_hint="RECORD_ID") from None
     with _refusals():
-        if data.startswith(("http://", "https://")):
+        if of_service:
             found = command.of_service(data, fork_id, entry)
         else:
-            found = command.of_folder(_places(Path(data) if data else None, None)[0], fork_id, entry)
+            folder, _, _ = _places(Path(data) if data else None, None)
+            found = command.of_ledger(folder, database_url or Settings().database_url, fork_id, entry)
         output.write_bytes(tlog_proof(found).encode() if as_tlog_proof else encode_evidence(found))
     typer.echo(f"{output}: evidence of leaf {found.entry.leaf_index}")
 
@@ -294,12 +304,7 @@ def serve(
     data: Data = None,
     keys: Keys = None,
     origin: Origin = "",
-    database_url: Annotated[
-        str,
-        typer.Option(
-            help="postgresql://… to keep the ledger there; else a file in the data folder. [FORKLEDGER_DATABASE_URL]"
-        ),
-    ] = "",
+    database_url: DatabaseUrl = "",
     policy: Annotated[
         Path | None,
         typer.Option(

@@ -20,7 +20,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import httpx
 
 from ledger import tiles
-from ledger.errors import LedgerError, Malformed, NotFound, Unavailable
+from ledger.errors import LedgerError, Malformed, NotFound, Refused, Unavailable
 from ledger.merkle import HASH_SIZE
 from ledger.note import Ed25519Verifier
 from ledger.store import Store
@@ -135,9 +135,7 @@ def open_log(target: str) -> Log:
     if target.startswith(_SCHEMES):
         return Website(target)
     if target.startswith(_DATABASE_SCHEMES):
-        from ledger.store.postgres import open_read_only as open_postgres
-
-        return open_postgres(target)
+        return open_database(target)
     path = Path(target)
     if (path / DATABASE_FILE).is_file():
         return open_read_only(path / DATABASE_FILE)
@@ -146,6 +144,18 @@ def open_log(target: str) -> Log:
             raise NotFound(f"log: expected {CHECKPOINT} or {DATABASE_FILE} in the folder {path}")
         return Folder(path)
     return open_read_only(path)
+
+
+def open_database(url: str) -> Store:
+    """The ledger in a PostgreSQL database, without being able to change it. Needs the extra `postgres`.
+
+    Raises NotFound where there is none, Malformed, Refused, Unavailable.
+    """
+    try:
+        from ledger.store import postgres
+    except ModuleNotFoundError:
+        raise Refused("PostgreSQL: expected the extra `postgres`: pip install 'forkledger[postgres]'") from None
+    return postgres.open_read_only(url)
 
 
 def checkpoint_of(log: Log) -> bytes:

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger import note
+from ledger import logsource, note
 from ledger.errors import Malformed, NotFound, Refused
 from ledger.keyfolder import OperatorKeys, expect_apart, make_keys, open_keys
 from ledger.keystore import KeyStore
@@ -59,18 +59,28 @@ def _own_file(data: Path, name: str) -> Path:
     return data / name
 
 
-def open_ledger(data: Path, keys: OperatorKeys) -> Ledger:
-    """The ledger in `data`, created when there is none, for a program that takes its turn beside a server.
+def open_ledger(data: Path, keys: OperatorKeys, database_url: str = "") -> Ledger:
+    """The ledger in `data`, or in PostgreSQL where a URL is given, created when there is none, for a program that takes
+    its turn beside a server.
 
-    Refused where a server publishes from `data` a log that it keeps elsewhere: this would be a second of its name.
+    Refused where a server publishes from `data` a log that it keeps elsewhere: this would be a second of its name. So
+    it is, by BadProof, where what it publishes is not what stands here.
     """
+    from ledger.publisher import Publisher
+
     folder = PublicFolder(data / PUBLIC_FOLDER)
-    if folder.checkpoint() is not None and not (data / LEDGER_FILE).exists():
+    if not database_url and folder.checkpoint() is not None and not (data / LEDGER_FILE).exists():
         raise Refused(f"ledger: expected {data / LEDGER_FILE}; what {folder.path} shows is kept in another database")
-    store = open_store(_own_file(data, LEDGER_FILE))
-    return _closing_on_error(
+    store = open_database(database_url) if database_url else open_store(_own_file(data, LEDGER_FILE))
+    ledger = _closing_on_error(
         store, lambda: Ledger(store, keys.log, keys.receipt, microseconds, second_key=keys.log_ml_dsa)
     )
+    try:
+        Publisher(ledger, folder)  # compares the two, and publishes nothing
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
 
 
 def serve_ledger(data: Path, keys: OperatorKeys, database_url: str) -> Ledger:
@@ -114,21 +124,35 @@ def make_keystore(data: Path, keys: OperatorKeys) -> KeyStore:
 
 def open_reader(path: Path) -> LogReader:
     """A ledger file, read-only, without any of the operator's keys."""
-    store = open_read_only(path)
+    return _reader(open_read_only(path), path.parent)
+
+
+def open_database_reader(url: str, data: Path) -> LogReader:
+    """The same of a ledger in PostgreSQL, whose service has `data` for its folder."""
+    return _reader(logsource.open_database(url), data)
+
+
+def _reader(store: Store, data: Path) -> LogReader:
     vkey = store.setting("log-vkey")
     if vkey is None:
         store.close()
-        raise Malformed(f"ledger: {path} does not name its log key")
+        raise Malformed(f"ledger: {store.name} does not name its log key")
     # With the cosignatures, where a server has published beside it.
-    shown = PublicFolder(path.parent / PUBLIC_FOLDER)
+    shown = PublicFolder(data / PUBLIC_FOLDER)
     published = shown.checkpoint if shown.checkpoint() is not None else None
     return LogReader(store, note.Ed25519Verifier.from_vkey(vkey), published)
 
 
-def open_house(data: Path, keys: Path) -> tuple[Ledger, KeyStore, Callable[[], int]]:
-    """Everything in `data` and `keys`, made when there is none, for a program that works without a server."""
+def open_house(data: Path, keys: Path, database_url: str = "") -> tuple[Ledger, KeyStore, Callable[[], int]]:
+    """Everything in `data` and `keys`, made when there is none, for a program that works without a server. The ledger
+    itself may be in PostgreSQL."""
     operator = open_operator_keys(data, keys, "")
-    return open_ledger(data, operator), make_keystore(data, operator), microseconds
+    ledger = open_ledger(data, operator, database_url)
+    try:
+        return ledger, make_keystore(data, operator), microseconds
+    except BaseException:
+        ledger.close()
+        raise
 
 
 def build_app(data: Path, keys: OperatorKeys, database_url: str = "", policy: Policy | None = None) -> FastAPI:
@@ -157,5 +181,5 @@ def build_app(data: Path, keys: OperatorKeys, database_url: str = "", policy: Po
     app = create_app(service, close)
     for found in sorted(entry_points(group="forkledger.services"), key=lambda found: found.name):
         found.load()(app, service)
-    ledger.take_over(secrets.token_bytes)  # last: what cannot start must not stop a server that runs
+    ledger.take_over()  # last: what cannot start must not stop a server that runs
     return app

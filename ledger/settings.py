@@ -28,7 +28,7 @@ class Settings(BaseSettings):
         default="", description="the log's name when its keys are made; empty: forkledger.local/<random>"
     )
     database_url: str = Field(
-        default="", description="postgresql://… of the ledger `serve` serves; empty: a file in `data`"
+        default="", description="postgresql://… of the ledger; empty: a file in `data`"
     )
     policy: Path | None = Field(default=None, description="the tlog-policy that `serve` publishes under")
     state: Path = Field(default_factory=_state_home, description="where `audit` keeps the last checkpoint of each log")

@@ -15,6 +15,10 @@ import typer
 
 Data = Annotated[Path, typer.Option(envvar="FORKLEDGER_DATA", help="Folder of the ledger.")]
 Keys = Annotated[Path, typer.Option(envvar="FORKLEDGER_KEYS", help="Folder of the operator's keys.")]
+DatabaseUrl = Annotated[
+    str,
+    typer.Option(help="postgresql://… of the ledger; else it is a file in the data folder. [FORKLEDGER_DATABASE_URL]"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 _DATA, _KEYS = Path("forkledger-data"), Path("forkledger-keys")
@@ -74,6 +78,7 @@ def chat(
     fork: Annotated[
         str, typer.Option(help="The fork to talk to. [the newest of the command line's own, else a new one]")
     ] = "",
+    database_url: DatabaseUrl = "",
     as_json: AsJson = False,
 ) -> None:
     """Talk to a fork in this terminal, without a server. /correct TEXT, /like, /dislike judge the last answer."""
@@ -81,27 +86,41 @@ def chat(
     from modelfork.commands.chat import chat as command
     from modelfork.settings import ForkSettings
 
+    settings = ForkSettings()
     with _refusals():
-        command(data, keys, fork, ForkSettings(), as_json)
+        command(data, keys, fork, settings, as_json, database_url or settings.database_url)
 
 
 def history(
     fork: Annotated[str, typer.Argument(help="The fork's id.")],
     data: Data = _DATA,
     keys: Keys = _KEYS,
+    database_url: DatabaseUrl = "",
     as_json: AsJson = False,
 ) -> None:
     """Show what a fork was given and what it learned of it."""
     from modelfork.commands.history import history as command
+    from modelfork.settings import ForkSettings
 
     with _refusals():
-        command(data, keys, fork, as_json)
+        command(data, keys, database_url or ForkSettings().database_url, fork, as_json)
 
 
 def replay(
-    path: Annotated[Path, typer.Argument(help="The ledger file; it is opened read-only.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="The ledger file, unless it is in a database. Opened read-only."),
+    ] = None,
     fork: Annotated[str, typer.Option(help="The fork's id. [all forks whose keys are kept here]")] = "",
-    keystore: Annotated[Path | None, typer.Option(help="The key store's file. [keystore.db beside PATH]")] = None,
+    database_url: Annotated[
+        str, typer.Option(help="Instead of FILE: postgresql://… of the ledger. [FORKLEDGER_DATABASE_URL]")
+    ] = "",
+    keystore: Annotated[
+        Path | None,
+        typer.Option(
+            help="The key store's file. [keystore.db beside FILE; else in FORKLEDGER_DATA or ./forkledger-data]"
+        ),
+    ] = None,
     keys: Keys = _KEYS,
     expect: Annotated[str, typer.Option(metavar="DIGEST", help="Fail (1) unless the state has this digest.")] = "",
     as_json: AsJson = False,
@@ -110,9 +129,22 @@ def replay(
 
     Ends with 0 when every replay leads to what was committed, 1 when one does not, 3 when it could not be done.
     """
+    import ledger
     from modelfork.commands.replay import replay as command
+    from modelfork.settings import ForkSettings
 
+    settings = ForkSettings()
+    url = database_url or ("" if path else settings.database_url)
+    if bool(path) == bool(url):
+        raise typer.BadParameter("expected one of the two", param_hint="FILE or --database-url")
+    data = path.parent if path else settings.data
     with _refusals():
-        raise typer.Exit(
-            0 if command(path, fork, keystore or path.with_name("keystore.db"), keys, expect, as_json) else 1
+        held = command(
+            lambda: ledger.open_reader(path) if path else ledger.open_database_reader(url, data),
+            fork,
+            keystore or data / "keystore.db",
+            keys,
+            expect,
+            as_json,
         )
+        raise typer.Exit(0 if held else 1)

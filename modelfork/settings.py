@@ -15,6 +15,8 @@ class ForkSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FORKLEDGER_", extra="ignore")
 
+    data: Path = Field(default=Path("forkledger-data"), description="folder of the ledger, as `ledger` has it")
+    database_url: str = Field(default="", description="postgresql://… of the ledger; empty: a file in `data`")
     base: Path = Field(default=DEMO_BASE, description="folder of the base model, prepared with basis and anchor rows")
     live_forks: int = Field(default=64, ge=1, description="forks kept in memory")
     torch_threads: int = Field(default=2, ge=1, description="threads of a model step")

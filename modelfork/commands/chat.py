@@ -25,13 +25,15 @@ APP = "command-line"  # the app that forks made here belong to; it has no API ke
 HELP = "/correct TEXT  /like  /dislike  judge the last answer; /new starts a new conversation; /quit ends"
 
 
-def chat(data: Path, keys: Path, fork: str, settings: ForkSettings, as_json: bool = False) -> None:
+def chat(
+    data: Path, keys: Path, fork: str, settings: ForkSettings, as_json: bool = False, database_url: str = ""
+) -> None:
     """Read lines from standard input until /quit or its end.
 
     With `as_json` standard output has a JSON object a line, for the fork and for each record, and the talk goes to
     standard error.
     """
-    log, keystore, now = ledger.open_house(data, keys)
+    log, keystore, now = ledger.open_house(data, keys, database_url)
     try:
         base, recipe = open_base(settings.base, settings.torch_threads)
         manager = ForkManager(log, keystore, base, recipe, now, secrets.token_bytes, settings.live_forks)

@@ -1,4 +1,4 @@
-"""`forkledger history`: what a fork was given and what it learned, read from the files."""
+"""`forkledger history`: what a fork was given and what it learned, read from the ledger and the key store."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from modelfork.history import history as told
 from modelfork.history import key_finder
 
 
-def history(data: Path, keys: Path, fork: str, as_json: bool) -> None:
-    log = ledger.open_reader(data / "ledger.db")
+def history(data: Path, keys: Path, database_url: str, fork: str, as_json: bool) -> None:
     secrets = ledger.open_keystore(data / "keystore.db", keys)
     try:
-        entries = told(log, key_finder(secrets, fork), fork, after=0, limit=1_000_000)
+        log = (
+            ledger.open_database_reader(database_url, data) if database_url else ledger.open_reader(data / "ledger.db")
+        )
+        try:
+            entries = told(log, key_finder(secrets, fork), fork, after=0, limit=1_000_000)
+        finally:
+            log.store.close()
     finally:
-        log.store.close()
         secrets.close()
     if as_json:
         typer.echo(json.dumps(entries, indent=2))

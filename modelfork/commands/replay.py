@@ -1,6 +1,6 @@
-"""`forkledger replay`: rebuild forks from a ledger file. Needs numpy and no model.
+"""`forkledger replay`: rebuild forks from a ledger. Needs numpy and no model.
 
-A replay is of what was logged only if nothing was cut off behind it. So each fork must end at the head that the file
+A replay is of what was logged only if nothing was cut off behind it. So each fork must end at the head that the ledger
 has for it, and all that the newest checkpoint covers must be there. What no checkpoint covers yet, nobody can miss.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +23,19 @@ from modelfork.replay import Replayed, read_ahead
 from modelfork.replay import replay as fold
 
 
-def replay(path: Path, fork: str, keystore: Path, keys: Path, expect: str, as_json: bool) -> bool:
+def replay(
+    open_log: Callable[[], ledger.LogReader], fork: str, keystore: Path, keys: Path, expect: str, as_json: bool
+) -> bool:
     """Replay one fork, or all whose keys are kept, and print their digests.
 
     Returns whether `expect` was met and nothing that a checkpoint covers is missing. Raises Diverged.
     """
-    log = ledger.open_reader(path)
     secrets = ledger.open_keystore(keystore, keys)
+    try:
+        log = open_log()
+    except BaseException:
+        secrets.close()
+        raise
     try:
         forks = [fork] if fork else [one for one in secrets.forks() if not _was_only_begun(log, secrets, one)]
         found = []

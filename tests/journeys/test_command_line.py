@@ -92,6 +92,28 @@ def test_a_talk_that_gets_too_long_begins_anew(talked: tuple[Place, str], tmp_pa
     assert done.stdout.count("[record ") == 1
 
 
+def test_a_talk_on_a_ledger_in_postgresql_is_recorded_told_replayed_and_audited(
+    place: Place, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORKLEDGER_DATABASE_URL", postgres_url)
+    done = place.command("chat", given="My dog is Rex.\n/correct Good for Rex.\n/quit\n")
+    assert done.returncode == 0, done.stderr
+    fork = fork_of(done.stdout)
+    assert not place.file.exists()
+    again = place.command("chat", given="Who is my dog?\n/quit\n")
+    assert fork_of(again.stdout) == fork
+    told = json.loads(place.command("history", fork, "--json").stdout)
+    assert [record.get("correction") for record in told] == [None, "", "Good for Rex.", ""]
+    replayed = place.command("replay", "--json")
+    assert [(one["fork_id"], one["version"]) for one in json.loads(replayed.stdout)] == [(fork, 4)], replayed.stderr
+    file = str(place.folder / "evidence")
+    assert place.command("evidence", fork, told[2]["record_id"], "-o", file).returncode == 0
+    key = json.loads(place.command("keys", "show", "--json").stdout)["log"]
+    assert place.command("verify", file, "--log-key", key).returncode == 0
+    audited = place.command("audit", postgres_url, "--log-key", key, "--state", str(place.folder / "kept"))
+    assert audited.returncode == 0, audited.stdout
+
+
 def test_a_replay_says_what_it_found_and_ends_as_documented(talked: tuple[Place, str], tmp_path: Path) -> None:
     place, fork = talked
     found = place.replayed(fork)

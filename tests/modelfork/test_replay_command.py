@@ -5,11 +5,11 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -39,11 +39,9 @@ class House:
     records: tuple[bytes, ...]
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> House:
+def build(folder: Path, database_url: str = "") -> House:
     """A ledger of one fork in service custody: five entries, a checkpoint over the first four."""
-    folder = tmp_path_factory.mktemp("house")
-    log, secrets, _ = ledger.open_house(folder / "data", folder / "keys")
+    log, secrets, _ = ledger.open_house(folder / "data", folder / "keys", database_url)
     fork = str(uuid.uuid4())
     keys, state = secrets.make_fork_keys(fork, "app"), genesis(LAYOUT, DIMENSION)
     created = ledger.entry.ForkCreated(
@@ -64,13 +62,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> House:
         log.append(record)
         if number == TOLD - 1:
             ledger.publish.publish(log)
-    log.store.close()
+    log.close()
     secrets.close()
     data = folder / "data"
     return House(data / "ledger.db", data / "keystore.db", folder / "keys", fork, tuple(records))
 
 
-Run = Callable[..., Result]
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> House:
+    return build(tmp_path_factory.mktemp("house"))
 
 
 @pytest.fixture
@@ -173,3 +173,67 @@ def test_a_record_found_under_another_id_or_place_is_not_opened(house: House) ->
         history(log, key_of, house.fork, 1, 1)
     log.store.close()
     secrets.close()
+
+
+# --- a ledger in PostgreSQL ---
+
+
+@pytest.fixture
+def far(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A house whose ledger is in PostgreSQL; the rest of it is where the environment says."""
+    house = build(tmp_path / "service", postgres_url)
+    assert not house.file.exists()
+    monkeypatch.setenv("FORKLEDGER_DATA", str(house.keystore.parent))
+    monkeypatch.setenv("FORKLEDGER_KEYS", str(house.keys))
+    return house
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, words), "--json"])
+
+
+def test_a_ledger_in_postgresql_is_replayed_and_its_history_told(
+    far: House, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in (["--database-url", postgres_url], []):  # by its option; by the environment
+        done = run("replay", *words)
+        assert done.exit_code == 0, done.output
+        (found,) = json.loads(done.stdout)
+        assert (found["fork_id"], found["version"], found["records"], found["checked"]) == (far.fork, 5, 4, 4)
+        told = run("history", far.fork, *words)
+        assert told.exit_code == 0, told.output
+        assert [one.get("answer") for one in json.loads(told.stdout)] == [None, *(f"answer {n}" for n in range(1, 5))]
+        monkeypatch.setenv("FORKLEDGER_DATABASE_URL", postgres_url)
+    assert run("replay", "--expect", found["state_digest"]).exit_code == 0
+    assert run("replay", "--expect", "0" * 64).exit_code == 1
+    monkeypatch.setenv("FORKLEDGER_DATA", "elsewhere")
+    assert run("replay").exit_code == 3
+    assert run("replay", "--keystore", far.keystore).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("DELETE FROM entries WHERE notification_id=5", "the entries end here"),
+        ("DELETE FROM heads", "the head that the ledger has for the fork is missing"),
+        ("UPDATE checkpoints SET note='x'", "newest checkpoint: "),
+    ],
+)
+def test_what_was_changed_in_postgresql_is_noticed(far: House, postgres_url: str, statement: str, said: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+    done = run("replay", "--database-url", postgres_url)
+    assert (done.exit_code, said in done.stderr) == (1, True), done.output
+
+
+def test_a_file_that_is_named_wins_over_the_database_of_the_environment(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORKLEDGER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    assert replayed(house).exit_code == 0
+    assert run("replay").exit_code == 3
+
+
+def test_neither_or_both_of_file_and_database_is_wrong_usage(house: House) -> None:
+    assert run("replay").exit_code == 2
+    assert run("replay", house.file, "--database-url", "postgresql://nobody@127.0.0.1:1/nothing").exit_code == 2

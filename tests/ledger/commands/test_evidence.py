@@ -23,8 +23,9 @@ from ledger.main import LEDGER_FILE
 from ledger.publicfolder import PublicFolder
 from ledger.publish import publish
 from ledger.publisher import Publisher
+from ledger.store import postgres
 from ledger.vault import ServiceKey
-from tests.ledger.written import LOG_KEY, Writer, drawn, fill, open_ledger
+from tests.ledger.written import LOG_KEY, RECEIPT_KEY, Writer, clock, drawn, fill, open_ledger
 
 Answer = Callable[[str], tuple[int, bytes]]
 Serve = Callable[[Answer], str]
@@ -121,6 +122,45 @@ def test_a_service_gives_the_same_evidence_as_its_folder(service: str, ledger: L
     assert verified(tmp_path / "0").exit_code == 0
 
 
+def test_a_ledger_in_postgresql_gives_the_same_evidence_as_one_in_a_file(
+    ledger: Ledger, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Ledger(postgres.open_store(postgres_url), LOG_KEY, RECEIPT_KEY, clock())
+    fill(other, forks=1)
+    publish(other)
+    other.close()
+    words = (WRITER.fork_id, "--version", 3, "-o", tmp_path / "out")
+    assert evidence(*words, "--data", tmp_path / "data").exit_code == 0
+    expected = (tmp_path / "out").read_bytes()
+    (tmp_path / "out").unlink()
+    done = evidence(*words, "--data", tmp_path / "elsewhere", "--database-url", postgres_url)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out").read_bytes() == expected
+    (tmp_path / "out").unlink()
+    monkeypatch.setenv("FORKLEDGER_DATABASE_URL", postgres_url)
+    assert evidence(*words, "--data", tmp_path / "elsewhere").exit_code == 0
+    assert verified(tmp_path / "out").exit_code == 0
+
+
+def test_evidence_from_postgresql_stands_under_the_published_checkpoint(postgres_url: str, tmp_path: Path) -> None:
+    other = Ledger(postgres.open_store(postgres_url), LOG_KEY, RECEIPT_KEY, clock())
+    fill(other, forks=1)
+    Publisher(other, PublicFolder(tmp_path / "data" / "public")).publish()
+    other.append(WRITER.record(4))
+    publish(other)
+    other.close()
+    of = ("--data", tmp_path / "data", "--database-url", postgres_url, "-o", tmp_path / "out")
+    assert evidence(WRITER.fork_id, "--version", 4, *of).exit_code == 0
+    done = evidence(WRITER.fork_id, "--version", 5, *of)
+    assert (done.exit_code, done.stderr) == (3, "leaf 4: the newest checkpoint covers 4 entries\n")
+
+
+def test_a_database_without_a_ledger_or_that_is_not_there_ends_with_3(postgres_url: str, tmp_path: Path) -> None:
+    for url in (postgres_url, "postgresql://nobody@127.0.0.1:1/nothing"):
+        done = evidence(WRITER.fork_id, "--version", 1, "--database-url", url, "-o", tmp_path / "out")
+        assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (3, "", 1), done.output
+
+
 def test_the_standards_proof_of_the_same_entry_is_written_where_asked(
     service: str, ledger: Ledger, tmp_path: Path
 ) -> None:
@@ -184,5 +224,6 @@ def test_wrong_usage_ends_with_2(tmp_path: Path) -> None:
         (WRITER.fork_id, "no hex", "-o", file),
         (WRITER.fork_id, "--version", 1),
         ("no fork", "--version", 1, "-o", file),
+        (WRITER.fork_id, "--version", 1, "-o", file, "--data", "http://x", "--database-url", "postgresql://x"),
     ):
         assert evidence(*words).exit_code == 2, words
