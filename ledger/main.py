@@ -181,5 +181,5 @@ def build_app(data: Path, keys: OperatorKeys, database_url: str = "", policy: Po
     app = create_app(service, close)
     for found in sorted(entry_points(group="forkledger.services"), key=lambda found: found.name):
         found.load()(app, service)
-    ledger.take_over()  # last: what cannot start must not stop a server that runs
+    ledger.take_over(secrets.token_bytes)  # last: what cannot start must not stop a server that runs
     return app
