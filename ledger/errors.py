@@ -5,7 +5,9 @@
     ├── BadSignature   a signature that does not hold, or one that was asked for and is missing
     ├── BadProof       a Merkle proof that does not lead to the root it claims
     ├── BadEvidence    evidence that fails a check; carries the number of the step
+    ├── BadAnchor      an anchor proof that fails a check; carries the number of the step
     ├── Refused        well-formed, but not allowed
+    │   └── ChainRefused      a contract reverted; carries the name of its error and that error's figures
     ├── Conflict       well-formed and allowed, but something else already stands in that place
     │   ├── AlreadyRecorded   other bytes stand under this record id; carries its leaf index
     │   ├── StaleNumber       the interaction number is not the next one; carries the next one
@@ -14,6 +16,7 @@
     ├── NotFound       no such thing here
     └── Unavailable    nothing wrong with what was asked; it cannot be done here and now
         ├── Busy              too much is waiting already; carries when to come again
+        ├── NoFunds           the account that pays on a chain holds too little
         ├── Fenced            another process has taken over the log's writing
         └── Halted            the log contradicts what is public of it; nothing is taken before a person has looked
 
@@ -45,8 +48,25 @@ class BadEvidence(LedgerError):
         self.step = step
 
 
+class BadAnchor(LedgerError):
+    """An anchor proof that fails a check: the first that fails is `step` of `ledger.anchor.chainproof.STEPS`."""
+
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step
+
+
 class Refused(LedgerError):
     """Well-formed, but not allowed."""
+
+
+class ChainRefused(Refused):
+    """A contract reverted: by which of its errors (empty where it is none that we know), and with what figures."""
+
+    def __init__(self, message: str, name: str, figures: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.name = name
+        self.figures = figures
 
 
 class Conflict(LedgerError):
@@ -99,6 +119,10 @@ class Busy(Unavailable):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NoFunds(Unavailable):
+    """The account that pays on a chain holds too little. What was not sent goes out once there is more."""
 
 
 class Fenced(Unavailable):

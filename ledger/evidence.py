@@ -9,12 +9,15 @@ Payloads are no part of it. They are private to the fork; whoever has one compar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
+from ledger import note
+from ledger.anchor import chainproof
+from ledger.anchor.chainproof import Held, Pinned
 from ledger.checkpoint import Checkpoint
 from ledger.entry import (
     FORK_CREATED,
@@ -25,7 +28,7 @@ from ledger.entry import (
     decode_entry,
     shown_topic,
 )
-from ledger.errors import BadEvidence, BadProof, LedgerError, Malformed, Refused
+from ledger.errors import BadAnchor, BadEvidence, BadProof, LedgerError, Malformed, Refused
 from ledger.merkle import HASH_SIZE, check_inclusion, leaf_hash
 from ledger.record import Body, decode_body
 from ledger.rights import check_fork_created, check_signer, rights_from
@@ -42,6 +45,9 @@ STEPS = {
     7: "the key with that right signed the entry",
     8: "what was signed can be read, and belongs to that fork",
 }
+ANCHOR_STEPS = {len(STEPS) + step: f"anchor: {says}" for step, says in chainproof.STEPS.items()}
+"""Of evidence that holds an anchor proof, for a checker who knows the hash of its block."""
+
 SHOWS = "evidence shows that this entry is in the log at this place; it does not show that nothing follows it"
 
 LONGEST_EVIDENCE = 1 << 20  # bytes: two entries, two paths, and a checkpoint with as many signatures as a note can have
@@ -59,12 +65,21 @@ class LoggedEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchoring:
+    """An anchor proof, and the consistency proof from the smaller of its tree and the checkpoint's to the larger."""
+
+    proof: bytes  # `chainproof.encode_anchor`
+    path: tuple[bytes, ...]  # 32 each; none where both are the same
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """`authority` is the entry that gave the signer of `entry` the right, or None where that is `entry` itself."""
 
     checkpoint: bytes
     entry: LoggedEntry
     authority: LoggedEntry | None
+    anchor: Anchoring | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +98,8 @@ def encode_evidence(evidence: Evidence) -> bytes:
     message = wire.Evidence(format=_FORMAT, checkpoint=evidence.checkpoint, entry=_to_wire(evidence.entry))
     if evidence.authority is not None:
         message.authority.CopyFrom(_to_wire(evidence.authority))
+    if evidence.anchor is not None:
+        message.anchor.CopyFrom(wire.Anchoring(proof=evidence.anchor.proof, path=evidence.anchor.path))
     data = message.SerializeToString(deterministic=True)
     if len(data) > LONGEST_EVIDENCE:
         raise Refused(f"evidence: expected at most {LONGEST_EVIDENCE} bytes, got {len(data)}")
@@ -106,6 +123,7 @@ def decode_evidence(data: bytes) -> Evidence:
         checkpoint=message.checkpoint,
         entry=_from_wire(message.entry),
         authority=_from_wire(message.authority) if message.HasField("authority") else None,
+        anchor=Anchoring(message.anchor.proof, tuple(message.anchor.path)) if message.HasField("anchor") else None,
     )
     if encode_evidence(evidence) != data:
         raise Malformed("evidence: expected the deterministic serialisation of known fields, got another")
@@ -118,7 +136,10 @@ def tlog_proof(evidence: Evidence) -> TlogProof:
 
 
 def check_evidence(data: bytes, open_checkpoint: OpenCheckpoint) -> Shown:
-    """Check evidence without the log, in the numbered STEPS. Raises BadEvidence, which names the first that fails."""
+    """Check evidence without the log, in the numbered STEPS. Raises BadEvidence, which names the first that fails.
+
+    An anchor proof in it is not looked at: that is for `check_anchoring`.
+    """
     with _step(1, "file"):
         evidence = decode_evidence(data)
     with _step(2, "checkpoint"):
@@ -141,6 +162,23 @@ def check_evidence(data: bytes, open_checkpoint: OpenCheckpoint) -> Shown:
     with _step(8, at):
         record = _check_record(entry, created) if entry.topic == USER_TRAINING_RECORD else None
     return Shown(checkpoint, evidence.entry.leaf_index, leaf_hash(evidence.entry.entry), entry, created, record)
+
+
+def check_anchoring(anchor: Anchoring, shown: Shown, pinned: Pinned, logs: Sequence[note.Ed25519Verifier]) -> Held:
+    """Check that the entry which evidence has shown is anchored, in the numbered ANCHOR_STEPS.
+
+    `logs` are the keys of the logs that are believed; of them only those of the checkpoint's origin count. Raises
+    BadEvidence, which names the first step that fails, and Refused where the extra `chain` is missing.
+    """
+    try:
+        held = chainproof.check_anchor(
+            anchor.proof, pinned, [key for key in logs if key.name == shown.checkpoint.origin]
+        )
+        chainproof.check_tree(held, shown.checkpoint.size, shown.checkpoint.root, anchor.path, shown.leaf_index + 1)
+    except BadAnchor as error:
+        number = len(STEPS) + error.step
+        raise BadEvidence(number, f"step {number}, anchor {error}") from error
+    return held
 
 
 @contextmanager

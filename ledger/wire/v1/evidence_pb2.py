@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dledger/wire/v1/evidence.proto\x12\x0eledger.wire.v1\"\x8a\x01\n\x08\x45vidence\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\x12*\n\x05\x65ntry\x18\x03 \x01(\x0b\x32\x1b.ledger.wire.v1.LoggedEntry\x12.\n\tauthority\x18\x04 \x01(\x0b\x32\x1b.ledger.wire.v1.LoggedEntry\">\n\x0bLoggedEntry\x12\x12\n\nleaf_index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x0c\n\x04path\x18\x03 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dledger/wire/v1/evidence.proto\x12\x0eledger.wire.v1\"\xb5\x01\n\x08\x45vidence\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\x12*\n\x05\x65ntry\x18\x03 \x01(\x0b\x32\x1b.ledger.wire.v1.LoggedEntry\x12.\n\tauthority\x18\x04 \x01(\x0b\x32\x1b.ledger.wire.v1.LoggedEntry\x12)\n\x06\x61nchor\x18\x05 \x01(\x0b\x32\x19.ledger.wire.v1.Anchoring\">\n\x0bLoggedEntry\x12\x12\n\nleaf_index\x18\x01 \x01(\x04\x12\r\n\x05\x65ntry\x18\x02 \x01(\x0c\x12\x0c\n\x04path\x18\x03 \x03(\x0c\"(\n\tAnchoring\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x03(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ledger.wire.v1.evidence_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVIDENCE']._serialized_start=50
-  _globals['_EVIDENCE']._serialized_end=188
-  _globals['_LOGGEDENTRY']._serialized_start=190
-  _globals['_LOGGEDENTRY']._serialized_end=252
+  _globals['_EVIDENCE']._serialized_end=231
+  _globals['_LOGGEDENTRY']._serialized_start=233
+  _globals['_LOGGEDENTRY']._serialized_end=295
+  _globals['_ANCHORING']._serialized_start=297
+  _globals['_ANCHORING']._serialized_end=337
 # @@protoc_insertion_point(module_scope)

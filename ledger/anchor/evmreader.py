@@ -1,0 +1,270 @@
+"""An auditor's view of an EVM chain: a node's JSON-RPC, read with httpx alone. What can be checked is not believed.
+
+A header is hashed again from its fields, and what the contract holds comes as a proof (`chainproof`) under that header.
+What nobody can check here is the node's word for which blocks are on the chain and final, and for which events
+there were. Every answer is bounded in size and time, and its form is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from ledger.anchor import chainproof
+from ledger.anchor.chainproof import ADDRESS_SIZE, HEADER_FIELDS, AnchorProof, Block, keccak, path_nodes, slots_of
+from ledger.errors import BadProof, Malformed, NotFound, Refused, Unavailable
+from ledger.merkle import HASH_SIZE
+
+FINALIZED = "finalized"
+
+LONGEST_ANSWER = 16 << 20  # bytes
+MOST_BLOCKS = 100_000  # of events asked for at once; halved for a node that wants fewer
+
+_TRIES = 4
+_HEX = re.compile(r"0x([0-9a-fA-F]{2})*", re.ASCII)
+_QUANTITY = re.compile(r"0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})", re.ASCII)
+_QUANTITIES = {
+    *("difficulty", "number", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas", "blobGasUsed", "excessBlobGas"),
+}
+_LENGTHS = {"miner": ADDRESS_SIZE, "logsBloom": 256, "nonce": 8, "extraData": None}  # of all others a hash's
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A block whose fields have the hash that was stated or asked for."""
+
+    block: Block
+    encoded: bytes  # RLP
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """An event: the log was created in the contract."""
+
+    log_id: bytes  # 32
+    admin: bytes  # 20
+    origin: bytes
+    note_key_hash: bytes  # 32
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """An event: a checkpoint was anchored."""
+
+    size: int
+    root: bytes  # 32
+    sequence: int  # 1, 2, … without gaps in a log
+    block: int
+
+
+class EvmReader:
+    """One node. Raises Unavailable where it gives no answer, Refused where it says no, Malformed for an answer of
+    another form, NotFound, and BadProof for a header that has not its hash."""
+
+    pause = 0.5  # seconds after the first try; doubled each time
+    most_seconds = 60.0  # of one answer
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Refused("node: expected the http(s) URL of its JSON-RPC")
+        self.name = f"{parts.scheme}://{parts.hostname}"  # the rest of a URL may hold a key
+        self._url = url
+        self._client = httpx.Client(timeout=30, headers={"accept-encoding": "identity"})
+
+    def close(self) -> None:
+        self._client.close()
+
+    def chain_id(self) -> int:
+        return _quantity(self._call("eth_chainId"), "eth_chainId")
+
+    def block(self, which: bytes | str) -> Header:
+        """The block of this hash, number (0x…) or tag."""
+        if isinstance(which, bytes):
+            method, asked = "eth_getBlockByHash", "0x" + which.hex()
+        else:
+            method, asked = "eth_getBlockByNumber", which
+        found = self._call(method, asked, False)
+        if found is None:
+            raise NotFound(f"{self.name}: has no block {asked}")
+        where = f"{method} {asked}"
+        fields = _object(found, where)
+        stated = which if isinstance(which, bytes) else _data(fields.get("hash"), f"{where}, hash", HASH_SIZE)
+        encoded = chainproof.encode_header(
+            {name: _field(name, fields[name], where) for name in HEADER_FIELDS if fields.get(name) is not None}
+        )
+        try:
+            return Header(chainproof.read_header(encoded, stated), encoded)
+        except BadProof as error:
+            raise BadProof(f"{self.name}: {where}: {error} (or has fields that this version does not know)") from None
+
+    def anchor_proof(self, header: Header, chain_id: int, genesis_hash: bytes, contract: bytes, log_id: bytes) -> bytes:
+        """What the contract holds of the log in this block, as a proof that nobody has checked."""
+        places = ["0x" + place.hex() for place in slots_of(log_id)]
+        where = "eth_getProof"
+        found = _object(self._call(where, "0x" + contract.hex(), places, hex(header.block.number)), where)
+        slots = found.get("storageProof")
+        if not isinstance(slots, list) or len(slots) != len(places):
+            raise Malformed(f"{where}: expected {len(places)} storage proofs")
+        paths = [_nodes(_object(slot, where).get("proof"), f"{where}, slot {at}") for at, slot in enumerate(slots)]
+        account = _nodes(found.get("accountProof"), f"{where}, account")
+        proof = AnchorProof(chain_id, genesis_hash, contract, log_id, header.encoded, account, tuple(paths))
+        return chainproof.encode_anchor(proof)
+
+    def created(self, contract: bytes, last: int) -> Iterator[Created]:
+        """Every log that was created in the contract up to block `last`, by the node's word, the newest first."""
+        for event in self._events(contract, [_CREATED], last):
+            (_, log_id, admin), where = _topics(event, 3), "LogCreated"
+            # (string origin, bytes32 noteKeyHash): offset, note key hash, length, origin with zeros behind
+            data = _data(event.get("data"), where)
+            length = int.from_bytes(data[64:96], "big")
+            if len(data) != 96 + -(-length // 32) * 32 or int.from_bytes(data[:32], "big") != 64:
+                raise Malformed(f"{where}: expected an origin and a note key hash")
+            yield Created(log_id, admin[-ADDRESS_SIZE:], data[96 : 96 + length], data[32:64], _block_of(event))
+
+    def anchored(self, contract: bytes, log_id: bytes, last: int) -> Iterator[Anchored]:
+        """Every anchor of the log up to block `last`, by the node's word, the newest first."""
+        for event in self._events(contract, [_ANCHORED, log_id], last):
+            (_, _, size), where = _topics(event, 3), "Anchored"
+            data = _data(event.get("data"), where, 96)  # root, sequence, anchorer
+            sequence = int.from_bytes(data[32:64], "big")
+            yield Anchored(int.from_bytes(size, "big"), data[:32], sequence, _block_of(event))
+
+    def _events(self, contract: bytes, topics: Sequence[bytes | str], last: int) -> Iterator[dict[str, Any]]:
+        """The contract's events with these first topics from block `last` down to 0, page by page."""
+        address = "0x" + contract.hex()
+        wanted = [each if isinstance(each, str) else "0x" + each.hex() for each in topics]
+        wanted[0] = "0x" + keccak(wanted[0].encode()).hex()
+        blocks = MOST_BLOCKS
+        while last >= 0:
+            first = max(0, last - blocks + 1)
+            asked = {"address": address, "topics": wanted, "fromBlock": hex(first), "toBlock": hex(last)}
+            try:
+                page = self._call("eth_getLogs", asked)
+            except Refused:  # nodes bound the blocks or the events of one answer, each in words of its own
+                if blocks == 1:
+                    raise
+                blocks //= 2
+                continue
+            yield from self._page(page, address, wanted, first, last)
+            last = first - 1
+
+    def _page(self, page: object, address: str, topics: Sequence[str], first: int, last: int) -> list[dict[str, Any]]:
+        where = f"eth_getLogs {first} to {last}"
+        if not isinstance(page, list):
+            raise Malformed(f"{where}: expected a list")
+        events = [_object(event, where) for event in page]
+        places = []
+        for event in events:
+            found = event.get("topics")
+            if str(event.get("address")).lower() != address or not isinstance(found, list):
+                raise Malformed(f"{where}: expected events of the contract that was asked for")
+            if [str(each).lower() for each in found[: len(topics)]] != topics or event.get("removed"):
+                raise Malformed(f"{where}: expected events with the topics that were asked for, none taken back")
+            if not first <= _block_of(event) <= last:
+                raise Malformed(f"{where}: expected events of these blocks, got one of {_block_of(event)}")
+            places.append((_block_of(event), _quantity(event.get("logIndex"), f"{where}, logIndex")))
+        if sorted(set(places)) != places:
+            raise Malformed(f"{where}: expected events in their order, each once")
+        return events[::-1]
+
+    def _call(self, method: str, *parameters: object) -> Any:
+        for turn in range(_TRIES):
+            try:
+                return self._ask(method, parameters)
+            except Unavailable:
+                if turn == _TRIES - 1:
+                    raise
+            time.sleep(self.pause * 2**turn)
+        raise AssertionError("unreachable")
+
+    def _ask(self, method: str, parameters: Sequence[object]) -> Any:
+        where = f"{self.name}: {method}"
+        asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
+        try:
+            with self._client.stream("POST", self._url, json=asked) as answer:
+                if answer.status_code == 429 or answer.status_code >= 500:
+                    raise Unavailable(f"{where} was answered with {answer.status_code}")
+                body, end = bytearray(), time.monotonic() + self.most_seconds
+                for part in answer.iter_raw():
+                    body += part
+                    if len(body) > LONGEST_ANSWER:
+                        raise Refused(f"{where}: expected at most {LONGEST_ANSWER} bytes, more came")
+                    if time.monotonic() > end:
+                        raise Unavailable(f"{where} took more than {self.most_seconds:.0f} seconds")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unavailable(f"{where} could not be asked ({type(error).__name__})") from None
+        try:
+            told = json.loads(bytes(body))
+        except (ValueError, RecursionError):
+            raise Malformed(f"{where}: expected JSON, status {answer.status_code} came without") from None
+        if not isinstance(told, dict) or told.get("id") != 1:
+            raise Malformed(f"{where}: expected the answer to one call")
+        if (refusal := told.get("error")) is not None:
+            said = refusal.get("message") if isinstance(refusal, dict) else refusal
+            raise Refused(f"{where}: the node says no: {str(said)[:200]!r}")
+        if "result" not in told:
+            raise Malformed(f"{where}: expected a result or an error")
+        return told["result"]
+
+
+_CREATED = "LogCreated(bytes32,address,string,bytes32)"
+_ANCHORED = "Anchored(bytes32,uint64,bytes32,uint64,address)"
+
+
+# --- forms of JSON-RPC ---
+
+
+def _object(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Malformed(f"{where}: expected an object")
+    return value
+
+
+def _quantity(value: object, where: str) -> int:
+    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
+        raise Malformed(f"{where}: expected a quantity, 0x and hex digits without leading zeros")
+    return int(value, 16)
+
+
+def _data(value: object, where: str, length: int | None = None) -> bytes:
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
+        raise Malformed(f"{where}: expected 0x and pairs of hex digits")
+    found = bytes.fromhex(value[2:])
+    if length is not None and len(found) != length:
+        raise Malformed(f"{where}: expected {length} bytes, {len(found)} came")
+    return found
+
+
+def _field(name: str, value: object, where: str) -> bytes:
+    """A header's field as RLP has it: a number in its shortest form, anything else as it is."""
+    where = f"{where}, {name}"
+    if name in _QUANTITIES:
+        number = _quantity(value, where)
+        return number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return _data(value, where, _LENGTHS.get(name, HASH_SIZE))
+
+
+def _nodes(value: object, where: str) -> tuple[bytes, ...]:
+    if not isinstance(value, list):
+        raise Malformed(f"{where}: expected a list of trie nodes")
+    return path_nodes([_data(each, where) for each in value])
+
+
+def _topics(event: dict[str, Any], count: int) -> list[bytes]:
+    topics = event["topics"]
+    if len(topics) != count:
+        raise Malformed(f"event: expected {count} topics, {len(topics)} came")
+    return [_data(each, "topic", HASH_SIZE) for each in topics]
+
+
+def _block_of(event: dict[str, Any]) -> int:
+    return _quantity(event.get("blockNumber"), "event, blockNumber")
