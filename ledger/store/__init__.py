@@ -252,6 +252,9 @@ class Store(Protocol):
     def name(self) -> str:
         """What a person calls it: the path or URL, without a password."""
 
+    @property
+    def outbox(self) -> Outbox: ...
+
     def close(self) -> None: ...
 
     def take_over(self, token: bytes) -> Epoch:

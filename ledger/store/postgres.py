@@ -22,6 +22,7 @@ from ledger import merkle
 from ledger.errors import Fenced, LedgerError, Malformed, NotFound
 from ledger.store import Epoch, Head, NewEntry, StoredEntry
 from ledger.store.postgres_growth import Growth
+from ledger.store.postgres_outbox import PostgresOutbox
 from ledger.store.postgres_recorder import (
     Connection,
     Datastore,
@@ -46,6 +47,7 @@ from ledger.store.postgres_schema import KINDS, SCHEMA, STEPS
 from ledger.store.postgres_snapshot import PostgresSnapshot
 
 _MOST_FIRST_ENTRIES = 10_000  # kept in memory, of some 300 bytes each
+_WITHOUT_OUTBOX = 2  # the schema
 _SCHEMA_LOCK = 0x666F726B  # any number: two that make a ledger of one database at once wait for each other
 
 _ENTRY = "e.notification_id, e.originator_id::text, e.originator_version, e.topic, e.state, e.record_id, e.accepted_at"
@@ -177,6 +179,7 @@ class PostgresStore:
         self._pool = self._datastore.pool
         self._pool.open()
         self.recorder = Recorder(self._datastore)
+        self.outbox = PostgresOutbox(self._datastore, self.name)
         self._frontier: merkle.Frontier | None = None
         self._first_entries: dict[str, StoredEntry] = {}
         self._growth = Growth(lambda: connect_reader(self._conninfo))
@@ -336,13 +339,17 @@ def open_store(url: str) -> PostgresStore:
 
 
 def open_read_only(url: str) -> PostgresStore:
-    """Open a ledger without being able to change it. Raises NotFound or Malformed when there is none."""
+    """Open a ledger without being able to change it. Raises NotFound or Malformed when there is none.
+
+    One of the schema before is read too: the outbox that it lacks is an empty one.
+    """
     info, name = conninfo(url), name_of(url)
     with ledger_errors("open", name), connect(info) as connection:
         found = _schema(connection)
     if found == 0:
         raise NotFound(f"ledger: none in {name}")
-    _expect_schema(found, name)
+    if found != _WITHOUT_OUTBOX:
+        _expect_schema(found, name)
     return PostgresStore(url, read_only=True)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ledger import record
 
-SCHEMA = 2
+SCHEMA = 3
 
 KINDS: dict[int, str] = {
     record.INPUT: "input",
@@ -64,6 +64,45 @@ HEAD = Table(
 )
 FIRST_HEAD = "INSERT INTO public.head VALUES (true, 0, sha256(''), 0, '') ON CONFLICT DO NOTHING"
 
+# `settled` leads an index, so that the few open attempts are found among the many that are not.
+OUTBOX_TABLES = (
+    Table(
+        "anchor_backends",
+        (("backend", "text NOT NULL"), ("cost", "numeric NOT NULL"), ("halted", "text")),
+        ("PRIMARY KEY (backend)",),
+    ),
+    Table(
+        "anchor_attempts",
+        (
+            ("backend", "text NOT NULL"),
+            ("nonce", "bigint NOT NULL"),
+            ("attempt", "bigint NOT NULL"),
+            ("size", "bigint NOT NULL"),
+            ("root", "bytea NOT NULL"),
+            ("data", "bytea NOT NULL"),
+            ("at", "bigint NOT NULL"),
+            ("settled", "boolean NOT NULL"),
+        ),
+        ("PRIMARY KEY (backend, nonce, attempt)", "UNIQUE (settled, backend, nonce, attempt)"),
+    ),
+    Table(
+        "anchor_settled",
+        (
+            ("backend", "text NOT NULL"),
+            ("nonce", "bigint NOT NULL"),
+            ("attempt", "bigint NOT NULL"),
+            ("size", "bigint NOT NULL"),
+            ("root", "bytea NOT NULL"),
+            ("anchored", "boolean NOT NULL"),
+            ("block", "bigint NOT NULL"),
+            ("block_hash", "bytea NOT NULL"),
+            ("cost", "numeric NOT NULL"),
+            ("at", "bigint NOT NULL"),
+        ),
+        ("PRIMARY KEY (backend, nonce)", "UNIQUE (backend, anchored, size, nonce)"),
+    ),
+)
+
 TABLES = (
     entry_table("entries"),
     HEAD,
@@ -84,6 +123,7 @@ TABLES = (
     ),
     Table("checkpoints", (("size", "bigint NOT NULL"), ("note", "bytea NOT NULL")), ("PRIMARY KEY (size)",)),
     Table("settings", (("name", "text NOT NULL"), ("value", "text NOT NULL")), ("PRIMARY KEY (name)",)),
+    *OUTBOX_TABLES,
 )
 
 # What leads from each schema to the next, from none on: the first step makes the tables as they are today, and those
@@ -98,6 +138,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE public.head ADD COLUMN IF NOT EXISTS token bytea NOT NULL DEFAULT ''",
         "ALTER TABLE public.head ALTER COLUMN token DROP DEFAULT",
     ),
+    tuple(table.create() for table in OUTBOX_TABLES),
 )
 
 # Everything that stands in the ledger's place, as (kind, name, definition). What an extension brought is its own.
@@ -134,10 +175,10 @@ SELECT 'child table', inhrelid::regclass::text || ' of ' || relname, '' FROM own
 """
 
 
-def own_catalogue() -> set[tuple[str, str, str]]:
-    """What `CATALOGUE` finds in a database that holds a ledger and nothing else."""
+def own_catalogue(schema: int = SCHEMA) -> set[tuple[str, str, str]]:
+    """What `CATALOGUE` finds in a database that holds a ledger of this schema and nothing else."""
     found: set[tuple[str, str, str]] = set()
-    for table in TABLES:
+    for table in TABLES if schema >= 3 else (table for table in TABLES if table not in OUTBOX_TABLES):
         found.add(("table", table.name, "kept"))
         found.update(("column", f"{table.name}.{name}", kind) for name, kind in table.columns)
         found.update(("constraint", f"{table.name}: {constraint}", "") for constraint in table.constraints)

@@ -66,7 +66,9 @@ class PostgresSnapshot:
         The constraints are part of it: with them there, no record id stands twice.
         """
         rows = self._connection.execute(CATALOGUE).fetchall()
-        found, own = {(str(kind), str(name), str(what)) for kind, name, what in rows}, own_catalogue()
+        found = {(str(kind), str(name), str(what)) for kind, name, what in rows}
+        schema = self.setting("schema") or ""
+        own = own_catalogue(int(schema)) if schema.isdecimal() else own_catalogue()
         return [f"{kind} {name}: not as a ledger has it" for kind, name, _ in sorted(found - own)] + [
             f"{kind} {name}: missing, or not as a ledger has it" for kind, name, _ in sorted(own - found)
         ]

@@ -17,12 +17,13 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import merkle
 from ledger.errors import Conflict, Fenced, Malformed, NotFound, Unavailable
 from ledger.store import Epoch, Head, NewEntry, StoredEntry
+from ledger.store.sqlite_outbox import OUTBOX_TABLES, SqliteOutbox
 from ledger.store.sqlite_recorder import Datastore, Recorder, as_bytes, entry_tables, read_hashes
 from ledger.store.sqlite_snapshot import SqliteSnapshot
 
 _T = TypeVar("_T")
 
-SCHEMA = 1
+SCHEMA = 2
 _MOST_FIRST_ENTRIES = 10_000  # kept in memory, of some 300 bytes each
 _LOOK_AGAIN = 0.05  # seconds: SQLite tells nobody that another process has written
 _MOST_IN_A_QUERY = 400  # pairs of values, far below SQLite's limit of 32,766 values
@@ -37,6 +38,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
+_STEPS = (_TABLES, OUTBOX_TABLES)  # what leads from each schema to the next, from none on
 
 
 class SqliteWrite:
@@ -112,6 +114,7 @@ class SqliteStore:
         self._datastore = datastore
         self.name = name
         self.recorder = Recorder(datastore)
+        self.outbox = SqliteOutbox(datastore)
         self._frontier: merkle.Frontier | None = None
         self._first_entries: dict[str, StoredEntry] = {}
         self._grown = threading.Condition()
@@ -167,7 +170,7 @@ class SqliteStore:
     def snapshot(self) -> Iterator[SqliteSnapshot]:
         """Everything as it is now, while others go on writing. Raises sqlite3.DatabaseError on a broken file."""
         with self._datastore.get_connection(commit=False) as connection, connection.transaction(commit=False):
-            yield SqliteSnapshot(connection, _TABLES)
+            yield SqliteSnapshot(connection, _STEPS)
 
     def size(self) -> int:
         """Entries in the log."""
@@ -259,9 +262,7 @@ class SqliteStore:
 
     def setting(self, name: str) -> str | None:
         with self._read() as cursor:
-            cursor.execute("SELECT value FROM settings WHERE name=?", [name])
-            row = cursor.fetchone()
-            return str(row[0]) if row else None
+            return _setting(cursor, name)
 
     def keep_setting(self, name: str, value: str) -> str:
         """Set `name` once; returns the value that stands, which is the first ever given."""
@@ -275,10 +276,20 @@ def open_store(path: Path) -> SqliteStore:
     """Open a ledger file, creating it and its tables when there is none."""
     store = SqliteStore(Datastore(str(path)), str(path))
     with store._datastore.transaction(commit=True) as cursor:
-        for statement in _TABLES:
-            cursor.execute(statement)
-    _expect_schema(store.keep_setting("schema", str(SCHEMA)), path)
+        _migrate(cursor, path)
     return store
+
+
+def _migrate(cursor: SQLiteCursor, path: Path) -> None:
+    cursor.execute("SELECT 1 FROM sqlite_schema WHERE type='table' AND name='settings'")
+    found = _setting(cursor, "schema") if cursor.fetchone() else None
+    if found is not None:
+        _expect_schema(found, path)
+    for step in _STEPS:  # whole, since they make only what is not there
+        for statement in step:
+            cursor.execute(statement)
+    if found != str(SCHEMA):
+        cursor.execute("INSERT OR REPLACE INTO settings VALUES ('schema', ?)", [str(SCHEMA)])
 
 
 def open_read_only(path: Path) -> SqliteStore:
@@ -297,8 +308,15 @@ def open_read_only(path: Path) -> SqliteStore:
 
 
 def _expect_schema(found: str | None, path: Path) -> None:
-    if found != str(SCHEMA):
+    """One that can be read as it is: what each step adds, a file that is only read can do without."""
+    if found not in [str(schema) for schema in range(1, SCHEMA + 1)]:
         raise Malformed(f"ledger: expected schema {SCHEMA} in {path}, found {found}")
+
+
+def _setting(cursor: SQLiteCursor, name: str) -> str | None:
+    cursor.execute("SELECT value FROM settings WHERE name=?", [name])
+    row = cursor.fetchone()
+    return str(row[0]) if row else None
 
 
 def _epoch(cursor: SQLiteCursor) -> Epoch:

@@ -13,11 +13,11 @@ from ledger.store import Row
 
 
 class SqliteSnapshot:
-    """A `ledger.store.Snapshot`. `tables` are the statements that make a ledger's own tables."""
+    """A `ledger.store.Snapshot`. `steps` are the statements that lead to each schema, from none on."""
 
-    def __init__(self, connection: SQLiteConnection, tables: Sequence[str]) -> None:
+    def __init__(self, connection: SQLiteConnection, steps: Sequence[Sequence[str]]) -> None:
         self._connection = connection
-        self._tables = tables
+        self._steps = steps
 
     def _rows(self, statement: str) -> Iterator[Any]:
         # A cursor for each: an audit reads entries, payloads and hashes side by side.
@@ -38,10 +38,12 @@ class SqliteSnapshot:
         """
         select = "SELECT CAST(type AS BLOB), CAST(name AS BLOB), CAST(tbl_name AS BLOB), CAST(sql AS BLOB) FROM "
         found = {tuple(map(_squeezed, row)) for row in self._rows(select + "sqlite_schema")}
+        schema = self.setting("schema") or ""
         pattern = sqlite3.connect(":memory:")
         try:
-            for statement in self._tables:
-                pattern.execute(statement)
+            for step in self._steps[: int(schema) if schema.isdecimal() else None]:
+                for statement in step:
+                    pattern.execute(statement)
             own = {tuple(map(_squeezed, row)) for row in pattern.execute(select + "sqlite_schema")}
         finally:
             pattern.close()

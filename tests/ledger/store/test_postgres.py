@@ -18,7 +18,7 @@ from ledger.audit import audit
 from ledger.errors import Conflict, Malformed, NotFound, Unavailable
 from ledger.ledger import Ledger
 from ledger.publish import publish
-from ledger.store import Epoch, NewEntry, Store, postgres, postgres_growth, postgres_recorder
+from ledger.store import Attempt, Epoch, NewEntry, Settled, Store, postgres, postgres_growth, postgres_recorder
 from ledger.store.postgres import PostgresStore, open_read_only, open_store
 from tests.ledger.store.test_store import FORK, OTHER, add, everything, new
 from tests.ledger.store.wire import Wire
@@ -170,13 +170,22 @@ def test_no_query_reads_a_whole_table_however_small_it_was_when_it_was_planned(
         store.record(entries[0].fork_id, bytes(16))
         store.save_checkpoint(number, b"note", number - 1)
         store.checkpoint()
+        store.outbox.keep(Attempt("evm", number, 0, number, bytes(32), b"signed", 0))
+        store.outbox.open("evm")
+        store.outbox.attempt("evm", number, 0)
+        store.outbox.settle(Settled("evm", number, 0, number, bytes(32), True, 0, b"", 1, 0))
+        store.outbox.settled("evm")
+        store.outbox.last_anchored("evm")
+        store.outbox.cost("evm")
+        store.outbox.anchors(1)
     store.close()  # a server tells what it did when the connection ends
     until = time.monotonic() + 10
     while others(operator) and time.monotonic() < until:
         time.sleep(0.02)
     scans = operator.execute("SELECT relname, seq_scan, idx_scan FROM pg_stat_user_tables ORDER BY relname").fetchall()
     grows = {name: counts for name, *counts in scans if name not in ("head", "settings")}
-    assert sorted(grows) == ["checkpoints", "entries", "heads", "payloads"]
+    outbox = ["anchor_attempts", "anchor_backends", "anchor_settled"]
+    assert sorted(grows) == [*outbox, "checkpoints", "entries", "heads", "payloads"]
     assert all(whole == 0 and by_index > 10 for whole, by_index in grows.values()), grows
 
 
@@ -645,9 +654,9 @@ def test_only_a_ledger_of_this_schema_is_opened(postgres_url: str, operator: psy
             opener(postgres_url)
     operator.execute("DROP TABLE settings")
     open_store(postgres_url).close()
-    operator.execute("UPDATE settings SET value = '3' WHERE name = 'schema'")
+    operator.execute("UPDATE settings SET value = '4' WHERE name = 'schema'")
     for opener in (open_read_only, open_store):
-        with pytest.raises(Malformed, match=r"expected schema 2 in postgresql://.*, found 3"):
+        with pytest.raises(Malformed, match=r"expected schema 3 in postgresql://.*, found 4"):
             opener(postgres_url)
 
 
@@ -659,7 +668,7 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date(
         before.take_over(bytes(16))
     operator.execute("ALTER TABLE head DROP COLUMN token")  # as it was made then
     operator.execute("UPDATE settings SET value = '1' WHERE name = 'schema'")
-    with pytest.raises(Malformed, match=r"expected schema 2 in .*, found 1"):
+    with pytest.raises(Malformed, match=r"expected schema 3 in .*, found 1"):
         open_read_only(postgres_url)
     opened = [open_store(postgres_url), open_store(postgres_url)]
     for store in opened:

@@ -89,8 +89,8 @@ def test_only_a_ledger_file_of_this_schema_is_opened(tmp_path: Path) -> None:
         open_read_only(tmp_path / "empty.db")
     other = open_store(tmp_path / "other.db")
     with other._datastore.transaction(commit=True) as cursor:
-        cursor.execute("UPDATE settings SET value='2' WHERE name='schema'")
+        cursor.execute("UPDATE settings SET value='3' WHERE name='schema'")
     other.close()
     for opener in (open_store, open_read_only):
-        with pytest.raises(Malformed, match="expected schema 1"):
+        with pytest.raises(Malformed, match="expected schema 2"):
             opener(tmp_path / "other.db")
