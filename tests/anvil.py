@@ -38,7 +38,9 @@ class Anvil:
 
     def start(self) -> None:
         """Start it, with no more state than `options` say. A second start after `stop` is the same port."""
-        command = [_binary(), "--port", str(self.port), "--hardfork", "prague", "--slots-in-an-epoch", "1", "--silent"]
+        command = [_binary(), "--port", str(self.port), "--slots-in-an-epoch", "1", "--silent"]
+        if "--hardfork" not in self.options:
+            command += ["--hardfork", "prague"]
         self._process = subprocess.Popen([*command, *self.options])
         deadline = time.monotonic() + _START_WITHIN
         while True:
