@@ -203,8 +203,8 @@ class EvmReader:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"{where} could not be asked ({type(error).__name__})") from None
         try:
-            told = json.loads(bytes(body))
-        except (ValueError, RecursionError):
+            told = _parsed(bytes(body))
+        except ValueError:
             raise Malformed(f"{where}: expected JSON, status {answer.status_code} came without") from None
         if not isinstance(told, dict) or told.get("id") != 1:
             raise Malformed(f"{where}: expected the answer to one call")
@@ -221,6 +221,24 @@ _ANCHORED = "Anchored(bytes32,uint64,bytes32,uint64,address)"
 
 
 # --- forms of JSON-RPC ---
+
+
+def _parsed(body: bytes) -> Any:
+    """Raises ValueError for what is no JSON, or nested deeper than any answer is.
+
+    Python's own bound on that is no bound where a library raised it, as py_ecc does: then a hostile answer would end
+    the process.
+    """
+    depth = 0
+    for bracket in _BRACKETS.finditer(body):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+    return json.loads(body)
+
+
+_BRACKETS = re.compile(rb"[\[\]{}]")
+_DEEPEST = 64  # those in strings are counted as well
 
 
 def _object(value: object, where: str) -> dict[str, Any]:
