@@ -18,6 +18,9 @@ STEPS = {
     "known, one covers entries",
     11: "the log only grew since the checkpoint that was kept from last time",
     12: "where a policy names witnesses, its quorum of them cosigned the checkpoint",
+    13: "where a chain is named, it is the expected one, and so are the contract's code and the log in it",
+    14: "the newest root that the chain has is the log's at that size, and the log reaches there",
+    15: "so is every root that was anchored before, in ascending order, and none is missing",
 }
 MOST_FAULTS = 100  # kept; more are only counted
 
@@ -38,6 +41,24 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """What the contract held of the log in one block, proven against the block's hash."""
+
+    chain_id: int
+    genesis_hash: bytes
+    contract: bytes
+    log_id: bytes
+    block: int
+    block_hash: bytes
+    block_time: int  # seconds since 1970-01-01 UTC
+    size: int
+    root: bytes
+    sequence: int  # how many checkpoints were anchored
+    equivocated: bool
+    compared: int  # how many of them were compared with the log, the newest included
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What an audit found. `faults` are in log order and at most MOST_FAULTS; `fault_count` counts all."""
 
@@ -51,6 +72,7 @@ class Report:
     faults: tuple[Fault, ...]
     fault_count: int
     notices: tuple[str, ...]  # not damage, but to be known
+    anchor: Anchor | None = None  # where a chain was named and could be read
 
     @property
     def clean(self) -> bool:

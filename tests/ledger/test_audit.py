@@ -615,7 +615,7 @@ def test_a_fork_whose_creation_is_not_signed_by_its_owner_has_no_owner_to_judge_
 
 
 def test_every_step_has_its_words() -> None:
-    assert list(STEPS) == list(range(1, 13))
+    assert list(STEPS) == list(range(1, 16))
 
 
 def test_a_fault_names_leaf_fork_and_version() -> None:
