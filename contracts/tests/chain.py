@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from eth_account.messages import encode_typed_data
 from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractCustomError, Web3RPCError
+from web3.logs import DISCARD
 
-from contracts.compile import FACTORY
+from contracts.compile import FACTORY, SHIPPED
 from tests.anvil import Anvil
 
 SALT = bytes(32)
@@ -51,6 +53,12 @@ class Chain:
         raise AssertionError("the contract did not refuse it")
 
 
+def event(contract: Any, receipt: Any, name: str) -> dict[str, Any]:
+    """The one event of this name in a receipt."""
+    (found,) = contract.events[name]().process_receipt(receipt, errors=DISCARD)
+    return dict(found["args"])
+
+
 def read_error(abi: Sequence[dict[str, Any]], told: bytes) -> tuple[Any, ...]:
     for each in abi:
         if each["type"] == "error":
@@ -60,11 +68,17 @@ def read_error(abi: Sequence[dict[str, Any]], told: bytes) -> tuple[Any, ...]:
     raise AssertionError(f"no error of the ABI: {told.hex()}")
 
 
-def typed(chain: Chain, contract: Any, name: str, struct: str, message: dict[str, Any]) -> Any:
+def shipped(name: str) -> dict[str, Any]:
+    """What the package holds of a contract."""
+    read: dict[str, Any] = json.loads((SHIPPED / f"{name}.json").read_text())
+    return read
+
+
+def typed(chain: Chain, contract: Any, name: str, struct: str, message: dict[str, Any], /, **domain: Any) -> Any:
     """What is signed of `struct`, written as in EIP-712: "Checkpoint(bytes32 logId,uint64 size,bytes32 root)"."""
     primary, _, fields = struct.rstrip(")").partition("(")
     return encode_typed_data(
-        {"name": name, "version": "1", "chainId": chain.id, "verifyingContract": contract.address},
+        {"name": name, "version": "1", "chainId": chain.id, "verifyingContract": contract.address, **domain},
         {primary: [{"name": n, "type": t} for t, n in (field.split(" ") for field in fields.split(","))]},
         message,
     )

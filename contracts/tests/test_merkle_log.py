@@ -1,12 +1,11 @@
 """The checker on chain says what RFC 9162 says: of every small tree, every small change to a proof, and huge trees."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from hashlib import sha256
 from itertools import accumulate, pairwise
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from contracts.compile import HERE, compile_all
 from contracts.tests.chain import Chain
+from contracts.tests.trees import Reader, level, read_huge, reader
 from ledger.errors import BadProof
 from ledger.merkle import (
     EMPTY_ROOT,
@@ -23,8 +23,6 @@ from ledger.merkle import (
     node_hash,
     prove_consistency,
     prove_inclusion,
-    split_stored_hash_index,
-    stored_hashes_for,
     tree_root,
 )
 
@@ -33,8 +31,6 @@ VECTORS = json.loads((HERE.parent / "tests" / "vectors" / "chain_merkle.json").r
 OTHER = sha256(b"some other hash").digest()
 LARGEST = 2**64 - 1
 AT_ONCE = 1000
-
-Reader: TypeAlias = Callable[[Sequence[int]], list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,27 +118,6 @@ def harness(chain: Chain) -> Any:
 @pytest.fixture(scope="module")
 def checker(chain: Chain, harness: Any) -> Checker:
     return Checker(chain, harness)
-
-
-def reader(entries: Sequence[bytes]) -> Reader:
-    hashes: list[bytes] = []
-
-    def read(places: Sequence[int]) -> list[bytes]:
-        return [hashes[place] for place in places]
-
-    for index, entry in enumerate(entries):
-        hashes += stored_hashes_for(index, leaf_hash(entry), read)
-    return read
-
-
-@cache
-def level(n: int) -> bytes:
-    return leaf_hash(b"the same") if n == 0 else node_hash(level(n - 1), level(n - 1))
-
-
-def read_huge(places: Sequence[int]) -> list[bytes]:
-    """Stored hashes of a tree of equal leaves, of any size."""
-    return [level(split_stored_hash_index(place)[0]) for place in places]
 
 
 def growth(old: int, new: int, read: Reader) -> Growth:
