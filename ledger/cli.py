@@ -15,11 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ledger import __version__
+
+if TYPE_CHECKING:
+    from ledger.main import Anchoring
 
 app = typer.Typer(
     name="forkledger",
@@ -34,6 +37,9 @@ app.add_typer(keys_app, name="keys")
 witness_app = typer.Typer(help="A witness: cosigns the checkpoints of logs that only grow.", no_args_is_help=True)
 app.add_typer(witness_app, name="witness")
 
+anchor_app = typer.Typer(help="Checkpoints on an EVM chain, where nobody can take one back.", no_args_is_help=True)
+app.add_typer(anchor_app, name="anchor")
+
 Data = Annotated[Path | None, typer.Option(help="Folder of the ledger. [FORKLEDGER_DATA, else ./forkledger-data]")]
 Keys = Annotated[Path | None, typer.Option(help="Folder of the operator's keys, outside the data folder. "
                                                 "[FORKLEDGER_KEYS, else ./forkledger-keys]")]  # fmt: skip
@@ -42,11 +48,25 @@ DatabaseUrl = Annotated[
     typer.Option(help="postgresql://… of the ledger; else it is a file in the data folder. [FORKLEDGER_DATABASE_URL]"),
 ]
 Origin = Annotated[str, typer.Option(help="The log's name, when its keys are made.")]
+ChainRpc = Annotated[
+    str, typer.Option(metavar="URL", help="JSON-RPC of a node of the chain to anchor on. [FORKLEDGER_CHAIN_RPC]")
+]
+Tsa = Annotated[
+    str, typer.Option(metavar="URL", help="An RFC 3161 timestamp authority that stamps checkpoints. [FORKLEDGER_TSA]")
+]
 WitnessData = Annotated[
     Path, typer.Option(help="Folder of what the witness must never forget: leave it out of backups.")
 ]
 WitnessKeys = Annotated[Path, typer.Option(help="Folder of the witness's keys, outside the data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Contract = Annotated[
+    str, typer.Option("--contract", metavar="ADDRESS", help="The contract on the chain. [where its code puts it]")
+]
+ChainId = Annotated[int | None, typer.Option("--chain-id", min=1, metavar="N", help="The chain's id. [any]")]
+Genesis = Annotated[str, typer.Option("--genesis", metavar="HASH", help="The hash of the chain's block 0. [any]")]
+LogId = Annotated[
+    str, typer.Option("--log-id", metavar="HASH", help="The log's id in the contract. [any with its name and key]")
+]
 
 
 @contextmanager
@@ -61,11 +81,38 @@ def _refusals() -> Iterator[None]:
         raise typer.Exit(3) from None
 
 
+def _bytes_of(given: str, size: int, option: str) -> bytes | None:
+    """What an option says in hex, with or without 0x; None where it was left out."""
+    try:
+        found = bytes.fromhex(given.removeprefix("0x"))
+    except ValueError:
+        found = b""
+    if given and len(found) != size:
+        raise typer.BadParameter(f"expected {2 * size} hex digits", param_hint=option)
+    return found or None
+
+
 def _places(data: Path | None, keys: Path | None, origin: str = "") -> tuple[Path, Path, str]:
     from ledger.settings import Settings
 
     settings = Settings()
     return data or settings.data, keys or settings.keys, origin or settings.origin
+
+
+def _anchoring(keys: Path, rpc: str, tsa: str = "") -> Anchoring:
+    from ledger.keyfolder import CHAIN_KEY
+    from ledger.main import Anchoring
+    from ledger.settings import Settings
+
+    settings = Settings()
+    return Anchoring(
+        rpc=rpc or settings.chain_rpc,
+        key=keys / CHAIN_KEY,
+        highest_fee=int(settings.chain_max_fee * 10**9),
+        tsa=tsa or settings.tsa,
+        tsa_roots=settings.tsa_roots,
+        every=settings.anchor_every,
+    )
 
 
 def _print_version(wanted: bool) -> None:
@@ -102,6 +149,21 @@ def audit(
         Path | None,
         typer.Option("--state", metavar="FILE", help="Where the last checkpoint is kept. [a file for this target]"),
     ] = None,
+    chain: Annotated[
+        str, typer.Option("--chain", metavar="URL", help="JSON-RPC of a node of the chain that the log is anchored on.")
+    ] = "",
+    contract: Contract = "",
+    chain_id: ChainId = None,
+    genesis: Genesis = "",
+    log_id: LogId = "",
+    block: Annotated[
+        str,
+        typer.Option("--block", metavar="HASH", help="The block to look at. [the newest that the node has as final]"),
+    ] = "",
+    save_anchor: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what the chain holds as a proof, for `forkledger verify`."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a whole log: every entry, signature, hash and checkpoint, and that it only grew.
@@ -110,6 +172,9 @@ def audit(
     postgresql://...) also payloads, columns and heads are checked. Nothing is changed. Witnesses are asked for of a
     public log only.
 
+    With --chain also what an EVM chain holds of the log: that the newest anchored root is the log's at that size, and
+    so was every one before. The node need not be trusted, save for which block is final: name it by --block.
+
     Ends with 0 when all holds, 1 when something does not (the last line names the first fault), 2 on wrong usage,
     3 when the log is not there, is none, or cannot be read on; the same command then goes on from where it ended. A
     clean audit keeps the newest checkpoint, so that the next one also notices a history that was rewritten
@@ -117,7 +182,7 @@ def audit(
     """
     from ledger import note
     from ledger.commands import audit as command
-    from ledger.commands import trust
+    from ledger.commands import onchain, trust
     from ledger.errors import LedgerError
     from ledger.settings import Settings
 
@@ -125,12 +190,26 @@ def audit(
         pinned = note.Ed25519Verifier.from_vkey(log_key) if log_key else None
     except LedgerError as error:
         raise typer.BadParameter(str(error), param_hint="--log-key") from None
+    if not chain and (contract or chain_id or genesis or log_id or block or save_anchor):
+        raise typer.BadParameter("expected a node to ask", param_hint="--chain")
+    beside = None
+    if chain:
+        beside = onchain.on_chain(
+            chain,
+            contract=_bytes_of(contract, 20, "--contract"),
+            chain_id=chain_id,
+            genesis_hash=_bytes_of(genesis, 32, "--genesis"),
+            log_id=_bytes_of(log_id, 32, "--log-id"),
+            block_hash=_bytes_of(block, 32, "--block"),
+            save=save_anchor,
+        )
     with _refusals():
         try:
             accepts = trust.read_policy(policy) if policy else None
         except LedgerError as error:
             raise typer.BadParameter(str(error), param_hint="--policy") from None
-        clean = command.audit(target, pinned, accepts, state, Settings().state.expanduser() / "audit", as_json)
+        kept_in = Settings().state.expanduser() / "audit"
+        clean = command.audit(target, pinned, accepts, state, kept_in, as_json, beside)
     raise typer.Exit(0 if clean else 1)
 
 
@@ -212,6 +291,18 @@ def verify(
     receipt_key: Annotated[
         str, typer.Option(metavar="VKEY", help="Of a receipt: the log's receipt key, as its operator gave it.")
     ] = "",
+    block: Annotated[
+        str,
+        typer.Option("--block", metavar="HASH", help="Of an anchor proof: the hash of its block, which you trust."),
+    ] = "",
+    anchor: Annotated[
+        Path | None,
+        typer.Option("--anchor", metavar="FILE", help="An anchor proof of the checkpoint in the evidence. [its own]"),
+    ] = None,
+    contract: Contract = "",
+    chain_id: ChainId = None,
+    genesis: Genesis = "",
+    log_id: LogId = "",
     as_json: AsJson = False,
 ) -> None:
     """Check evidence offline, step by step: that an entry is in the log at its place, signed by who had the right.
@@ -220,10 +311,14 @@ def verify(
     has another entry there, or none once a checkpoint was due, is told of; receipt and checkpoint together are then
     evidence against it. Witnesses are asked for of a public log only.
 
+    With --block also what an EVM chain held of the log in that block: by the anchor proof in the evidence, by that in
+    another file (--anchor), or alone, where FILE is one.
+
     Ends with 0 when all holds, 1 when a step fails (the last line says which, where and why), 2 on wrong usage, 3 when
     a file or the log cannot be read, or a receipt is not due yet. It does not show that nothing follows the entry.
     """
     from ledger import note
+    from ledger.anchor.chainproof import pin
     from ledger.commands import receipt as receipts
     from ledger.commands import trust
     from ledger.commands import verify as command
@@ -234,6 +329,13 @@ def verify(
         raise typer.BadParameter("expected one of the two", param_hint="--policy or --log-key")
     if bool(log) != bool(receipt_key):
         raise typer.BadParameter("expected both for a receipt, neither for evidence", param_hint="--log, --receipt-key")
+    if not block and (anchor or contract or chain_id or genesis or log_id):
+        raise typer.BadParameter("expected the hash of the anchor proof's block", param_hint="--block")
+    if block and log:
+        raise typer.BadParameter("a receipt has no anchor proof", param_hint="--block")
+    trusted = _bytes_of(block, 32, "--block")
+    names = {"genesis_hash": _bytes_of(genesis, 32, "--genesis"), "log_id": _bytes_of(log_id, 32, "--log-id")}
+    at = _bytes_of(contract, 20, "--contract")
     try:
         pinned = note.Ed25519Verifier.from_vkey(receipt_key) if receipt_key else None
     except LedgerError as error:
@@ -244,7 +346,8 @@ def verify(
         except LedgerError as error:
             raise typer.BadParameter(str(error), param_hint="--policy" if policy else "--log-key") from None
         if pinned is None:
-            holds: bool | None = command.verify(file, believed, as_json)
+            of_chain = pin(trusted, at, chain_id=chain_id, **names) if trusted else None
+            holds: bool | None = command.verify(file, believed, as_json, of_chain, anchor)
         else:
             holds = receipts.verify_receipt(file, log, believed, pinned, as_json, microseconds)
     raise typer.Exit(3 if holds is None else 0 if holds else 1)
@@ -312,10 +415,15 @@ def serve(
             "[FORKLEDGER_POLICY]"
         ),
     ] = None,
+    chain_rpc: ChainRpc = "",
+    tsa: Tsa = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
 ) -> None:
-    """Serve the ledger over HTTP, with forks and chat where the extra `forks` is installed."""
+    """Serve the ledger over HTTP, with forks and chat where the extra `forks` is installed.
+
+    With a chain or a timestamp authority, what is published is anchored there while it serves.
+    """
     from ledger import policy as policies
     from ledger.commands import serve as command
     from ledger.settings import Settings
@@ -324,7 +432,9 @@ def serve(
     with _refusals():
         file = policy or settings.policy
         rules = policies.parse(file.read_bytes()) if file else None
-        command.serve(*_places(data, keys, origin), database_url or settings.database_url, rules, host, port)
+        places = _places(data, keys, origin)
+        anchoring = _anchoring(places[1], chain_rpc, tsa)
+        command.serve(*places, database_url or settings.database_url, rules, anchoring, host, port)
 
 
 @keys_app.command("show")
@@ -369,6 +479,77 @@ def keys_remove_app(
 
     with _refusals():
         command.remove_app(*_places(data, keys), app_id)
+
+
+@anchor_app.command("deploy")
+def anchor_deploy(
+    data: Data = None,
+    keys: Keys = None,
+    chain_rpc: ChainRpc = "",
+    admin_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The key of who may say later who anchors: keep it offline. [the anchoring key itself]"
+        ),
+    ] = None,
+    plainly: Annotated[
+        bool, typer.Option(help="Without the CREATE2 factory, where a chain has none: at an address of its own.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the contract on a chain, create this log in it, and note both in the data folder as anchor.json.
+
+    Makes keys/anchor.key when there is none, and prints its account, which needs funds. What is done already is not
+    done again.
+    """
+    from ledger.commands import anchor as command
+
+    with _refusals():
+        data, keys, _ = _places(data, keys)
+        command.deploy(data, keys, _anchoring(keys, chain_rpc), admin_key, plainly, as_json)
+
+
+@anchor_app.command("run")
+def anchor_run(
+    data: Data = None,
+    keys: Keys = None,
+    database_url: DatabaseUrl = "",
+    chain_rpc: ChainRpc = "",
+    tsa: Tsa = "",
+    once: Annotated[bool, typer.Option(help="One turn, and end.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on after a halt, whose cause somebody has looked into.")] = False,
+) -> None:
+    """Anchor what the service publishes, in a process of its own, until it is told to stop.
+
+    Ends with 1 when it halts: the chain and this log contradict each other, or the chain refuses what it should not.
+    """
+    from ledger.commands import anchor as command
+    from ledger.settings import Settings
+
+    with _refusals():
+        data, keys, _ = _places(data, keys)
+        wanted = _anchoring(keys, chain_rpc, tsa)
+        goes_on = command.run(data, database_url or Settings().database_url, wanted, once, resume)
+    raise typer.Exit(0 if goes_on else 1)
+
+
+@anchor_app.command("status")
+def anchor_status(
+    data: Data = None,
+    keys: Keys = None,
+    database_url: DatabaseUrl = "",
+    chain_rpc: ChainRpc = "",
+    as_json: AsJson = False,
+) -> None:
+    """Last checkpoint, last anchor, lag, cost so far, halted and why. Sends nothing. Ends with 1 when halted."""
+    from ledger.commands import anchor as command
+    from ledger.settings import Settings
+
+    with _refusals():
+        data, keys, _ = _places(data, keys)
+        wanted = _anchoring(keys, chain_rpc)
+        goes_on = command.status(data, database_url or Settings().database_url, wanted, as_json)
+    raise typer.Exit(0 if goes_on else 1)
 
 
 @witness_app.command("serve")

@@ -4,6 +4,7 @@ log.key         signs checkpoints (C2SP signer key; its name is the log's origin
 log-ml-dsa.key  signs them too, with ML-DSA-44; a key folder from before it existed goes on without
 receipt.key     signs receipts
 service.key     32 bytes in hex: seals the keys that the service holds for others
+anchor.key      32 bytes in hex, secp256k1: the account that anchors on a chain; only there once a log is anchored
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ledger.errors import Malformed, NotFound, Refused
 from ledger.vault import ServiceKey
 
 LOG, LOG_ML_DSA, RECEIPT, SERVICE = "log.key", "log-ml-dsa.key", "receipt.key", "service.key"
+CHAIN_KEY = "anchor.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,24 @@ def make_keys(folder: Path, origin: str, random: Callable[[int], bytes]) -> Oper
     if not (folder / SERVICE).exists():
         write_secret_once(folder / SERVICE, random(32).hex(), random)
     return open_keys(folder)
+
+
+def make_chain_key(folder: Path, random: Callable[[int], bytes]) -> bytes:
+    """The key of the account that anchors, made when there is none. The account needs funds before it can."""
+    if not (folder / CHAIN_KEY).exists():
+        write_secret_once(folder / CHAIN_KEY, random(32).hex(), random)
+    return read_chain_key(folder / CHAIN_KEY)
+
+
+def read_chain_key(file: Path) -> bytes:
+    """The key of an account on a chain. Raises NotFound, Malformed, or Refused when others may read it."""
+    try:
+        key = bytes.fromhex(read_secret(file).removeprefix("0x"))
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise Malformed(f"{file}: expected 64 hexadecimal digits")
+    return key
 
 
 def _ml_dsa(path: Path) -> MlDsa44Signer | None:

@@ -6,13 +6,15 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger import logsource, note
+from ledger import checkpoint as checkpoints
+from ledger import logsource, merkle, note
 from ledger.errors import Malformed, NotFound, Refused
-from ledger.keyfolder import OperatorKeys, expect_apart, make_keys, open_keys
+from ledger.keyfolder import CHAIN_KEY, OperatorKeys, expect_apart, make_keys, open_keys, read_chain_key
 from ledger.keystore import KeyStore
 from ledger.ledger import Ledger, LogReader
 from ledger.publicfolder import PublicFolder
@@ -22,12 +24,31 @@ from ledger.store.sqlite import open_read_only, open_store
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from ledger.anchor import Public
+    from ledger.anchor.outbox import EvmAnchor
+    from ledger.anchor.place import Place
+    from ledger.anchor.worker import Worker
     from ledger.policy import Policy
 
 LEDGER_FILE = "ledger.db"
 KEYSTORE_FILE = "keystore.db"
 PUBLIC_FOLDER = "public"
+PLACE_FILE = "anchor.json"
 ANSWER_WITHIN = 5.0  # seconds that all witnesses together have for one checkpoint
+NODE_ANSWERS_WITHIN = 10.0  # seconds that a chain's node, or a timestamp authority, has for one answer
+STUCK_AFTER = 120  # seconds that a transaction may wait for a block before it is offered for more
+
+
+@dataclass(frozen=True, slots=True)
+class Anchoring:
+    """Where checkpoints are to be anchored: empty for nowhere."""
+
+    rpc: str = ""  # of a node of the chain that `forkledger anchor deploy` named
+    key: Path = Path(CHAIN_KEY)  # the file with the key of the account that anchors
+    highest_fee: int = 50 * 10**9  # wei a unit of gas
+    tsa: str = ""
+    tsa_roots: Path | None = None
+    every: int = 3600  # seconds
 
 
 def microseconds() -> int:
@@ -132,6 +153,20 @@ def open_database_reader(url: str, data: Path) -> LogReader:
     return _reader(logsource.open_database(url), data)
 
 
+def open_log_reader(data: Path, database_url: str) -> LogReader:
+    """One of the two: the ledger of the house whose folder is `data`, read-only."""
+    return open_database_reader(database_url, data) if database_url else open_reader(data / LEDGER_FILE)
+
+
+def open_log(data: Path, database_url: str) -> LogReader:
+    """The same, where the store's outbox is to be written. It appends nothing and signs nothing."""
+    if database_url:
+        return _reader(open_database(database_url), data)
+    if not (data / LEDGER_FILE).is_file():
+        raise NotFound(f"ledger: no file at {data / LEDGER_FILE}")
+    return _reader(open_store(data / LEDGER_FILE), data)
+
+
 def _reader(store: Store, data: Path) -> LogReader:
     vkey = store.setting("log-vkey")
     if vkey is None:
@@ -155,7 +190,71 @@ def open_house(data: Path, keys: Path, database_url: str = "") -> tuple[Ledger, 
         raise
 
 
-def build_app(data: Path, keys: OperatorKeys, database_url: str = "", policy: Policy | None = None) -> FastAPI:
+def read_anchor_place(data: Path) -> Place:
+    """Where the log of `data` is anchored. Raises NotFound where `forkledger anchor deploy` never named a place."""
+    from ledger.anchor.place import read_place
+
+    place = read_place(data / PLACE_FILE)
+    if place is None:
+        raise NotFound(f"anchor place: no file {data / PLACE_FILE}; `forkledger anchor deploy` makes it")
+    return place
+
+
+def open_chain_anchor(ledger: LogReader, place: Place, wanted: Anchoring) -> EvmAnchor:
+    """What anchors a log on a chain. Asks nothing yet."""
+    try:
+        from ledger.anchor.evm import EvmChain, EvmNode
+    except ModuleNotFoundError:
+        raise Refused("chain: expected the extra `chain`: pip install 'forkledger[chain]'") from None
+    from ledger.anchor.chain import Identity
+    from ledger.anchor.outbox import EvmAnchor, Limits
+
+    hashes = ledger.store.hashes
+    return EvmAnchor(
+        EvmChain(
+            EvmNode(wanted.rpc, read_chain_key(wanted.key), NODE_ANSWERS_WITHIN),
+            place.chain_id,
+            f"0x{place.contract.hex()}",
+            place.log_id,
+        ),
+        Identity(place.chain_id, place.genesis, place.code_hash),
+        ledger.store.outbox,
+        lambda size: merkle.tree_root(size, hashes),
+        lambda old, new: merkle.prove_consistency(old, new, hashes),
+        Limits(wanted.highest_fee, STUCK_AFTER, wanted.every),
+        microseconds,
+    )
+
+
+def open_worker(ledger: LogReader, data: Path, wanted: Anchoring, may: Callable[[], bool]) -> Worker | None:
+    """What anchors the published checkpoints of the log in `data`, while it `may`; None where nothing is wanted."""
+    from ledger.anchor import Anchor
+    from ledger.anchor.worker import Worker
+
+    anchors: list[Anchor] = []
+    if wanted.rpc:
+        anchors.append(open_chain_anchor(ledger, read_anchor_place(data), wanted))
+    return Worker(anchors, lambda: published(ledger, data), may) if anchors else None
+
+
+def published(ledger: LogReader, data: Path) -> Public | None:
+    """The checkpoint that the world sees of the log in `data`: nothing else is anchored."""
+    from ledger.anchor import Public
+
+    note_ = PublicFolder(data / PUBLIC_FOLDER).checkpoint()
+    if note_ is None:
+        return None
+    tree = checkpoints.open_checkpoint(note_, ledger.origin, [ledger.log_verifier])
+    return Public(tree.size, tree.root, note_)
+
+
+def build_app(
+    data: Path,
+    keys: OperatorKeys,
+    database_url: str = "",
+    policy: Policy | None = None,
+    anchoring: Anchoring | None = None,
+) -> FastAPI:
     """The whole service: the ledger's routes and those of the packages that the entry points name.
 
     Under a `policy` a checkpoint is published once its quorum of witnesses has cosigned it.
@@ -171,13 +270,16 @@ def build_app(data: Path, keys: OperatorKeys, database_url: str = "", policy: Po
     keystore = make_keystore(data, keys)
     witnesses = Witnesses(witnesses_of(policy), ANSWER_WITHIN, seconds) if policy and policy.witnesses else None
     publisher = Publisher(ledger, PublicFolder(data / PUBLIC_FOLDER), policy, witnesses)
+    worker = open_worker(ledger, data, anchoring or Anchoring(), lambda: not ledger.fenced())
 
     def close() -> None:
+        if worker is not None:
+            worker.close()
         publisher.close()
         ledger.close()
         keystore.close()
 
-    service = Service(ledger, keystore, keys.service, microseconds, secrets.token_bytes, publisher)
+    service = Service(ledger, keystore, keys.service, microseconds, secrets.token_bytes, publisher, worker)
     app = create_app(service, close)
     for found in sorted(entry_points(group="forkledger.services"), key=lambda found: found.name):
         found.load()(app, service)

@@ -27,8 +27,13 @@ class Settings(BaseSettings):
     origin: str = Field(
         default="", description="the log's name when its keys are made; empty: forkledger.local/<random>"
     )
-    database_url: str = Field(
-        default="", description="postgresql://… of the ledger; empty: a file in `data`"
-    )
+    database_url: str = Field(default="", description="postgresql://… of the ledger; empty: a file in `data`")
     policy: Path | None = Field(default=None, description="the tlog-policy that `serve` publishes under")
     state: Path = Field(default_factory=_state_home, description="where `audit` keeps the last checkpoint of each log")
+    chain_rpc: str = Field(
+        default="", description="JSON-RPC URL of an EVM node; with it, what is published is anchored on its chain"
+    )
+    chain_max_fee: float = Field(default=50, gt=0, description="gwei a unit of gas that an anchor pays at most")
+    tsa: str = Field(default="", description="URL of an RFC 3161 timestamp authority that stamps checkpoints")
+    tsa_roots: Path | None = Field(default=None, description="PEM file with the root certificates of that authority")
+    anchor_every: int = Field(default=3600, ge=1, description="seconds from one anchor to the next, at least")

@@ -10,6 +10,10 @@ import enum
 from dataclasses import dataclass
 from typing import Protocol
 
+from ledger.store import Attempt
+
+NOWHERE = "this log is anchored nowhere: only witnesses, and those who kept a checkpoint, would notice a second history"
+
 
 class Confirmation(enum.StrEnum):
     """How far a place has gone in taking an anchor for good."""
@@ -68,5 +72,8 @@ class Anchor(Protocol):
 
     def turn(self, public: Public) -> Standing:
         """One step. Whatever the world does raises nothing: it is waited for; what must not be halts the backend."""
+
+    def found_under(self, attempt: Attempt) -> str:
+        """What a kept attempt of this backend is called where it went: a transaction's hash, a token's digest."""
 
     def close(self) -> None: ...

@@ -39,6 +39,7 @@ REVERTS = 3  # transactions in a row that a block took and the contract refused,
 class Limits:
     highest_fee: int  # wei a unit of gas, base fee and tip together
     stuck_after: int  # seconds
+    every: int = 0  # seconds from one anchor of ours to the next, at least
 
 
 class EvmAnchor:
@@ -82,8 +83,16 @@ class EvmAnchor:
     def _stand(self, public: Public, step: Callable[[Public], object]) -> Standing:
         self._standing = replace(self._standing, waiting=None)
         try:
+            last = self._outbox.last_anchored(self.backend)  # all that is known while the node is away
+            known = max(self._standing.settled, last.size if last else 0)
             self._standing = replace(
-                self._standing, halted=self._outbox.halted(self.backend), cost=self._outbox.cost(self.backend)
+                self._standing,
+                halted=self._outbox.halted(self.backend),
+                cost=self._outbox.cost(self.backend),
+                anchored=max(self._standing.anchored, known),
+                safe=max(self._standing.safe, known),
+                settled=known,
+                lag=max(0, public.size - max(self._standing.anchored, known)),
             )
             if self._standing.halted is None:
                 step(public)
@@ -131,11 +140,24 @@ class EvmAnchor:
         seen = self._look(public)
         self._count_reverts(seen)
         self._reconciler.settle(seen)
+        self._standing = replace(self._standing, cost=self._outbox.cost(self.backend))
         if seen.pending:
             self._send_again(seen, public)
-        elif public.size > seen.held.size:
+        elif public.size > seen.held.size and self._is_time():
             fees = self._fees(seen)
             self._send(public, seen, seen.sender.nonce, 0, fees)
+
+    def _is_time(self) -> bool:
+        """Whether the one before is long enough ago: what is published meanwhile is anchored with the next."""
+        if not self._limits.every:
+            return True
+        last = self._outbox.last_anchored(self.backend)
+        times = [attempt.at for attempt in self._outbox.open(self.backend)] + ([last.at] if last else [])
+        return self._now() - max(times, default=0) >= self._limits.every * 1_000_000
+
+    def found_under(self, attempt: Attempt) -> str:
+        """The hash of a transaction that was kept."""
+        return f"0x{self._chain.opened(attempt.data).hash.hex()}"
 
     # --- sending ---
 
@@ -209,6 +231,7 @@ class EvmAnchor:
         if not self._outbox.keep(Attempt(self.backend, nonce, attempt, size, root, data, self._now())):
             raise Unavailable(f"outbox: another worker of this key has nonce {nonce}, or has halted")
         self._under_way.add(nonce)
+        self._waiting_since = (nonce, attempt, self._now())
         self._chain.send(data)
         self._standing = replace(self._standing, pending=size)
 

@@ -24,7 +24,6 @@ class Place:
     contract: bytes  # 20, its address
     code_hash: bytes  # 32, Keccak-256 of the contract's code
     log_id: bytes  # 32
-    since: int  # the block that the log was created in: no anchor is older
 
 
 _BYTES = {"genesis": 32, "contract": 20, "code_hash": 32, "log_id": 32}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ledger.anchor import Anchor, Public, Standing
+from ledger.store import Attempt
 
 
 class Worker:
@@ -29,6 +30,13 @@ class Worker:
         if public is not None:
             self.standings = tuple(anchor.turn(public) for anchor in self._anchors)
         return self.standings
+
+    def found_under(self, attempt: Attempt) -> str | None:
+        """What an attempt is called where it went; None where it is of no backend that is asked now."""
+        for anchor in self._anchors:
+            if anchor.backend == attempt.backend:
+                return anchor.found_under(attempt)
+        return None
 
     def close(self) -> None:
         for anchor in self._anchors:

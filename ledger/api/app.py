@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from ledger import __version__
-from ledger.api import batches, evidence, log, operating, records, stream
+from ledger.api import anchoring, batches, evidence, log, operating, records, stream
 from ledger.api.access import Access
 from ledger.api.appending import Appending
 from ledger.api.errors import Unexpected, add_error_handlers
@@ -27,13 +27,16 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        turns = asyncio.create_task(publishing.for_ever())
+        turns = [asyncio.create_task(publishing.for_ever())]
+        if service.worker is not None:
+            turns.append(asyncio.create_task(anchoring.Anchoring(service.worker).for_ever()))
         try:
             yield
         finally:
-            turns.cancel()
-            with suppress(asyncio.CancelledError):
-                await turns  # one may be under way: the ledger stays open until it ends
+            for each in turns:
+                each.cancel()
+                with suppress(asyncio.CancelledError):
+                    await each  # one may be under way: the ledger stays open until it ends
             await publishing.turn()
             on_close()
 
@@ -54,5 +57,6 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
     app.include_router(stream.router)
     app.include_router(log.router)
     app.include_router(evidence.router)
+    app.include_router(anchoring.router)
     app.include_router(operating.router)
     return app

@@ -10,6 +10,7 @@ from fastapi import Depends
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
+from ledger.anchor.worker import Worker
 from ledger.errors import Malformed, NotFound
 from ledger.keys import check_fork_id
 from ledger.keystore import App, KeyStore
@@ -28,6 +29,7 @@ class Service:
     now: Callable[[], int]
     random: Callable[[int], bytes]
     publisher: Publisher
+    worker: Worker | None = None  # what anchors the log, where something does
 
 
 async def service_of(asked: HTTPConnection) -> Service:  # async, for it needs no thread

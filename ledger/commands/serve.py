@@ -11,13 +11,22 @@ from typing import NoReturn
 import typer
 
 from ledger.logs import write_json_lines
-from ledger.main import build_app, open_operator_keys
+from ledger.main import Anchoring, build_app, open_operator_keys
 from ledger.policy import Policy
 
 DRAIN = 20  # seconds that open connections get to read their answers; turns under way are always finished
 
 
-def serve(data: Path, keys: Path, origin: str, database_url: str, policy: Policy | None, host: str, port: int) -> None:
+def serve(
+    data: Path,
+    keys: Path,
+    origin: str,
+    database_url: str,
+    policy: Policy | None,
+    anchoring: Anchoring,
+    host: str,
+    port: int,
+) -> None:
     """Open or make everything in `data` and `keys`, and serve until SIGINT or SIGTERM."""
     from ledger.api.server import Server
 
@@ -25,7 +34,7 @@ def serve(data: Path, keys: Path, origin: str, database_url: str, policy: Policy
     # Before anything is opened: a server started twice by mistake must not take over from the first.
     socket.create_server((host, port)).close()
     operator = open_operator_keys(data, keys, origin)
-    app = build_app(data, operator, database_url, policy)
+    app = build_app(data, operator, database_url, policy, anchoring)
     apps = app.state.service.keystore.apps()
     typer.echo(f"log key (pin this): {operator.log.vkey}")
     if not apps:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from ledger.anchor import Public, Standing
 from ledger.anchor.worker import Worker
+from ledger.store import Attempt
 
 PUBLIC = Public(5, b"\x05" * 32, b"note")
 
@@ -19,6 +20,9 @@ class Recorded:
     def turn(self, public: Public) -> Standing:
         self.given.append(public)
         return Standing(self.backend, anchored=public.size)
+
+    def found_under(self, attempt: Attempt) -> str:
+        return attempt.data.hex()
 
     def close(self) -> None:
         self.closed = True
@@ -47,3 +51,9 @@ def test_a_process_that_lost_the_log_anchors_nothing_more() -> None:
     worker.turn()
     worker.turn()
     assert one.given == [PUBLIC]
+
+
+def test_an_attempt_is_named_by_the_backend_that_made_it() -> None:
+    worker = Worker([Recorded("one")], lambda: PUBLIC, lambda: True)
+    assert worker.found_under(Attempt("one", 0, 0, 5, PUBLIC.root, b"\xaa", 1)) == "aa"
+    assert worker.found_under(Attempt("another", 0, 0, 5, PUBLIC.root, b"\xaa", 1)) is None

@@ -1,0 +1,127 @@
+"""A log anchored on a real chain by the service itself, and how an operator sees it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.anvil import Anvil
+from tests.journeys.server import Place, Server
+from tests.journeys.test_publishing import send, until
+from tests.ledger.written import Writer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+Serve = Callable[..., Server]
+A_COIN = hex(10**18)
+
+
+def deployed(place: Place, node: Anvil) -> dict[str, Any]:
+    """What `anchor deploy` found out, once its account has funds: told by the first try, which has none."""
+    broke = place.command("anchor", "deploy", "--chain-rpc", node.url)
+    assert broke.returncode == 3
+    assert "holds too little" in broke.stderr
+    (account,) = [line.split(": ")[1] for line in broke.stdout.splitlines() if line.startswith("account that anchors")]
+    node.call("anvil_setBalance", account, A_COIN)
+    done = place.command("anchor", "deploy", "--chain-rpc", node.url, "--json")
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def anchors(server: Server, size: int | None = None) -> dict[str, Any]:
+    asked = {} if size is None else {"size": size}
+    answer = httpx.get(f"{server.url}/v1/log/anchors", params=asked, trust_env=False)
+    return dict(answer.raise_for_status().json())
+
+
+def writer(http: httpx.Client) -> Writer:
+    return Writer(1, http.get("/healthz").json()["origin"])
+
+
+def test_what_the_service_publishes_is_anchored_once_and_for_good(place: Place, serve: Serve, anvil: Anvil) -> None:
+    api_key = place.new_app()
+    told = deployed(place, anvil)
+    assert json.loads((place.data / "anchor.json").read_text()) == told
+    again = place.command("anchor", "deploy", "--chain-rpc", anvil.url, "--json")
+    assert json.loads(again.stdout) == told
+
+    server = serve(place, "--chain-rpc", anvil.url)
+    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {api_key}"}, trust_env=False) as http:
+        send(http, writer(http), 3)
+    until(lambda: bool(anchors(server)["anchors"]))
+    (first,) = anchors(server)["anchors"]
+    size = first["size"]
+    assert 0 < size <= 4
+    assert first["confirmation"] in ("pending", "latest")
+    anvil.mine(3)  # final is what is two blocks old
+    until(lambda: anchors(server, size)["anchors"][0]["confirmation"] == "finalized")
+    (first,) = anchors(server, size)["anchors"]
+    receipt = anvil.call("eth_getTransactionReceipt", first["found_under"])
+    assert int(receipt["blockNumber"], 16) == first["block"]
+    assert receipt["blockHash"] == f"0x{first['block_hash']}"
+    assert receipt["to"] == told["contract"]
+
+    status = place.command("anchor", "status", "--chain-rpc", anvil.url, "--json")
+    assert status.returncode == 0, status.stderr
+    (standing,) = json.loads(status.stdout)["anchors"]
+    assert (standing["anchored"], standing["settled"], standing["halted"]) == (size, size, None)
+    assert standing["cost"] == int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
+    table = place.command("anchor", "status").stdout  # no node is asked: what the outbox knows
+    assert f"{size} entries, finalized" in table
+
+
+def test_a_log_that_went_back_is_not_anchored_and_the_status_says_why(place: Place, serve: Serve, anvil: Anvil) -> None:
+    api_key = place.new_app()
+    deployed(place, anvil)
+    server = serve(place)
+    assert "anchored nowhere" in anchors(server)["note"]
+    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {api_key}"}, trust_env=False) as http:
+        send(http, writer(http), 3)
+        until(lambda: http.get("/checkpoint").text.splitlines()[1] == "4")
+    server.terminate()
+    anchored = place.command("anchor", "run", "--once", "--chain-rpc", anvil.url)
+    assert anchored.returncode == 0, anchored.stderr
+
+    # The ledger and its public folder are both put back to the day before: nothing here can tell, but the chain can.
+    kept = {name: (place.data / name).read_bytes() for name in ("anchor.json",)}
+    for path in sorted(place.data.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() or path.is_symlink() else path.rmdir()
+    (place.data / "anchor.json").write_bytes(kept["anchor.json"])
+    api_key = place.new_app()
+    server = serve(place)
+    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {api_key}"}, trust_env=False) as http:
+        send(http, writer(http), 1)
+        until(lambda: http.get("/checkpoint").text.splitlines()[1] == "2")
+    server.terminate()
+    halted = place.command("anchor", "run", "--once", "--chain-rpc", anvil.url)
+    assert halted.returncode == 1
+    assert "HALTED: contract: it holds size 4, and our log has fewer entries" in halted.stdout
+    status = place.command("anchor", "status")
+    assert status.returncode == 1
+    assert "our log has fewer entries" in status.stdout
+    # Only a person ends a halt; the cause is still there.
+    assert place.command("anchor", "run", "--once", "--chain-rpc", anvil.url, "--resume").returncode == 1
+
+
+def test_the_worker_that_ends_with_the_service_loses_nothing(place: Place, serve: Serve, anvil: Anvil) -> None:
+    api_key = place.new_app()
+    deployed(place, anvil)
+    anvil.call("evm_setAutomine", False)
+    server = serve(place, "--chain-rpc", anvil.url)
+    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {api_key}"}, trust_env=False) as http:
+        send(http, writer(http), 2)
+    until(lambda: bool(anchors(server)["anchors"]))
+    server.process.kill()
+    server.process.wait()
+    anvil.call("anvil_dropAllTransactions")
+    time.sleep(0.1)
+    anvil.call("evm_setAutomine", True)
+    again = place.command("anchor", "run", "--once", "--chain-rpc", anvil.url)
+    assert again.returncode == 0, again.stderr
+    held = json.loads(place.command("anchor", "status", "--chain-rpc", anvil.url, "--json").stdout)["anchors"][0]
+    assert held["anchored"] > 0
+    assert held["halted"] is None
