@@ -37,6 +37,7 @@ STEPS = {
     6: "that log has this origin and this note key",
     7: "the anchored tree and the checkpoint's are one log, and what is to be shown is anchored",
 }
+TREE = 7  # the step that needs a checkpoint beside the proof
 TRUSTS = "that the block is on the chain, and final, is the word of whoever gave its hash"
 
 LONGEST_PROOF = 1 << 16  # bytes; five paths through the largest trie known take about 25 KiB
@@ -235,7 +236,7 @@ def check_tree(held: Held, size: int, root: bytes, path: Sequence[bytes], entrie
     `path` is the consistency proof from the smaller of the two trees to the larger, empty where they are the same.
     Raises BadAnchor.
     """
-    with _step(7, f"block {held.block.number}, anchor of size {held.size}"):
+    with _step(TREE, f"block {held.block.number}, anchor of size {held.size}"):
         if entries > held.size:
             raise NotFound(f"anchor: expected one of {entries} entries or more, one of {held.size} is there")
         if size <= held.size:

@@ -4,7 +4,7 @@ Pure but for reading: which key to trust and which checkpoint was seen last time
 rewritten consistently, and signed again, is found out too. Memory grows with the number of forks, not of entries.
 
 `audit` reads a database, with all that stands beside the entries; `audit_public` what a log publishes. Both say the
-same of the same entry, by the same numbered steps.
+same of the same entry, by the same numbered steps. `anchors` puts beside either what a chain holds of the log.
 
 What no one can check from the log alone: the column `accepted_at`, the log's own note of the time, which nobody
 signed; and whether entries that no checkpoint covers yet are all that were acknowledged (receipts tell). An entry of a

@@ -15,7 +15,7 @@ from ledger import note
 from ledger.anchor import chainproof
 from ledger.anchor.chainproof import Held, keccak
 from ledger.anchor.evmreader import FINALIZED, Anchored, EvmReader
-from ledger.audit.report import MOST_FAULTS, Anchor, Fault, Report
+from ledger.audit.report import MOST_FAULTS, Fault, Report
 from ledger.errors import BadAnchor, BadProof, LedgerError, Refused, Unavailable
 from ledger.merkle import HashReader, check_consistency, prove_consistency, tree_root
 
@@ -97,11 +97,6 @@ def compare(report: Report, seen: Seen, read: HashReader, now: int) -> Report:
         return _with(report, [(13, seen.fault)], [])
     held, faults = seen.held, list[tuple[int, str]]()
     notices = _notices(seen, held, now)
-    anchor = Anchor(
-        held.proof.chain_id, held.proof.genesis_hash, held.proof.contract, held.proof.log_id,
-        held.block.number, held.block.hash, held.block.time,
-        held.size, held.root, held.sequence, held.equivocated, len(seen.events),
-    )  # fmt: skip
     at = f"chain {held.proof.chain_id} block {held.block.number}"
     # 14. The newest anchored root is the log's at that size.
     if not held.size:
@@ -122,7 +117,7 @@ def compare(report: Report, seen: Seen, read: HashReader, now: int) -> Report:
             notices.append(f"anchor: covers {held.size} of {report.covered} entries; the rest is not anchored yet")
         # 15. So was every one before, and none is missing.
         faults += _check_events(audited, seen, held, read)
-    return replace(_with(report, faults, notices), anchor=anchor)
+    return replace(_with(report, faults, notices), anchor=held, anchors_compared=len(seen.events))
 
 
 def _check_events(audited: tuple[int, bytes], seen: Seen, held: Held, read: HashReader) -> list[tuple[int, str]]:

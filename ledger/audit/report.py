@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ledger.anchor.chainproof import Held
+
 STEPS = {
     1: "a database is sound by its own checks, and has a ledger's tables and nothing else",
     2: "the log's key is the expected one",
@@ -41,24 +43,6 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Anchor:
-    """What the contract held of the log in one block, proven against the block's hash."""
-
-    chain_id: int
-    genesis_hash: bytes
-    contract: bytes
-    log_id: bytes
-    block: int
-    block_hash: bytes
-    block_time: int  # seconds since 1970-01-01 UTC
-    size: int
-    root: bytes
-    sequence: int  # how many checkpoints were anchored
-    equivocated: bool
-    compared: int  # how many of them were compared with the log, the newest included
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """What an audit found. `faults` are in log order and at most MOST_FAULTS; `fault_count` counts all."""
 
@@ -72,7 +56,8 @@ class Report:
     faults: tuple[Fault, ...]
     fault_count: int
     notices: tuple[str, ...]  # not damage, but to be known
-    anchor: Anchor | None = None  # where a chain was named and could be read
+    anchor: Held | None = None  # what the chain held, where one was named and could be read
+    anchors_compared: int = 0  # with the log: it and those before
 
     @property
     def clean(self) -> bool:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import typer
@@ -18,9 +18,11 @@ from ledger import keptcheckpoint, logsource, note
 from ledger.audit import Report, Trust, audit_public, bookmark
 from ledger.audit import audit as audit_store
 from ledger.commands import trust
+from ledger.commands.anchored import held_json, held_lines
+from ledger.commands.onchain import OnChain
 from ledger.errors import Refused, Unavailable
 from ledger.keptcheckpoint import Kept
-from ledger.logsource import PublicLog
+from ledger.logsource import Folder, Website
 from ledger.policy import Policy
 from ledger.store import Store
 
@@ -34,19 +36,21 @@ def audit(
     state: Path | None,
     kept_in: Path,
     as_json: bool,
+    chain: OnChain | None = None,
 ) -> bool:
     """Audit, print the report, and keep the newest checkpoint of a clean one. Returns whether everything holds.
 
-    `state` names the file of the kept checkpoint; without it there is one a target in the folder `kept_in`.
+    `state` names the file of the kept checkpoint; without it there is one a target in the folder `kept_in`. `chain` is
+    looked at before the log and compared after it.
     """
     log = logsource.open_log(target)
     try:
         file = state or keptcheckpoint.place(kept_in, _place_of(target, log.name))
         kept = keptcheckpoint.read(file)
-        if isinstance(log, logsource.Folder | logsource.Website):
-            report, log_key = _audit_public(log, pinned, accepts, kept, file)
+        if isinstance(log, Folder | Website):
+            report, log_key = _audit_public(log, pinned, accepts, kept, file, chain)
         else:
-            report, log_key = _audit_store(log, pinned or trust.log_key(accepts), kept)
+            report, log_key = _audit_store(log, pinned or trust.log_key(accepts), kept, chain)
         if report.clean and report.checkpoint is not None:
             keptcheckpoint.keep(file, log_key, report.checkpoint)
     finally:
@@ -60,28 +64,40 @@ def audit(
     return report.clean
 
 
-def _audit_store(store: Store, pinned: note.Ed25519Verifier | None, kept: Kept | None) -> tuple[Report, str]:
+def _audit_store(
+    store: Store, pinned: note.Ed25519Verifier | None, kept: Kept | None, chain: OnChain | None
+) -> tuple[Report, str]:
     """The report, and the log key to keep."""
     stated = pinned.vkey if pinned else _stated_key(store)
+    known = pinned or (kept.log_key if kept else None)
+    seen = chain.look(known or note.Ed25519Verifier.from_vkey(stated)) if chain else None
     with _bar() as tell:
         report = audit_store(
             store,
-            pinned or (kept.log_key if kept else None),
+            known,
             kept.checkpoint if kept else None,
             tell,
             os.cpu_count() or 1,
         )
+    if chain and seen:
+        report = chain.compare(report, seen, store)
     return report, kept.log_key.vkey if kept and not pinned else stated
 
 
 def _audit_public(
-    log: PublicLog, pinned: note.Ed25519Verifier | None, accepts: Policy | None, kept: Kept | None, file: Path
+    log: Folder | Website,
+    pinned: note.Ed25519Verifier | None,
+    accepts: Policy | None,
+    kept: Kept | None,
+    file: Path,
+    chain: OnChain | None,
 ) -> tuple[Report, str]:
     known = pinned or trust.log_key(accepts, log) or (kept.log_key if kept else None)
     log_key = known or logsource.stated_key(log)
     if log_key is None:
         raise Refused(f"log key: {log.name} states none; name it by --log-key or --policy")
     believed = Trust(log_key, accepts.check if accepts else None, first_use=known is None)
+    seen = chain.look(log_key) if chain else None
     marked = file.with_suffix(".bookmark")
     with _bar() as tell:
         try:
@@ -98,6 +114,8 @@ def _audit_public(
             goes_on = "; the same command goes on from where this one ended" if marked.exists() else ""
             raise Unavailable(f"{error}{goes_on}") from None
     bookmark.remove(marked)
+    if chain and seen:
+        report = chain.compare(report, seen, log)
     return report, log_key.vkey
 
 
@@ -128,9 +146,10 @@ def _bar() -> Iterator[Tell]:
 
 def _report_as_json(report: Report) -> dict[str, object]:
     return {
-        **asdict(report),
+        **asdict(replace(report, anchor=None)),
         "root": report.root.hex() if report.root else None,
         "checkpoint": report.checkpoint.decode() if report.checkpoint else None,
+        "anchor": held_json(report.anchor) if report.anchor else None,
         "clean": report.clean,
     }
 
@@ -143,6 +162,8 @@ def _print_report(report: Report) -> None:
         f"{report.origin or 'unknown log'}: {report.entries} entries, {report.records} records, {report.forks} forks; "
         f"checkpoint over {report.covered}{root}"
     )
+    if report.anchor:
+        typer.echo(f"{held_lines(report.anchor)}\nanchors compared with the log: {report.anchors_compared}")
     if report.clean:
         typer.echo("audit: everything holds")
         return

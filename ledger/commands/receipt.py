@@ -12,7 +12,8 @@ import typer
 from ledger import logsource, note
 from ledger.audit import promise
 from ledger.audit.promise import BROKEN, KEPT, NOT_DUE, NOT_SHOWN, STEPS, Looked
-from ledger.commands.verify import FAILED, NOT_REACHED, OK, cosigned, named, printable, utc
+from ledger.commands.shown import FAILED, NOT_REACHED, OK, printable, utc
+from ledger.commands.verify import cosigned, named
 from ledger.logsource import LONGEST_NOTE
 from ledger.policy import NO_QUORUM, Policy
 

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
 from ledger import note
 from ledger import policy as policies
+from ledger.anchor.chainproof import TRUSTS, Held, Pinned, is_anchor
+from ledger.commands.anchored import held_json, held_lines, logs_of, verify_anchor
+from ledger.commands.shown import outcome, printable, step_line, utc
 from ledger.cosign import cosigned_at, verifier_from_vkey
 from ledger.entry import SERVICE
-from ledger.errors import BadEvidence
-from ledger.evidence import LONGEST_EVIDENCE, SHOWS, STEPS, Shown, check_evidence, decode_evidence
+from ledger.errors import BadEvidence, Refused
+from ledger.evidence import (
+    ANCHOR_STEPS,
+    LONGEST_EVIDENCE,
+    SHOWS,
+    STEPS,
+    Anchoring,
+    Shown,
+    check_anchoring,
+    check_evidence,
+    decode_evidence,
+)
 from ledger.policy import Policy
 
-OK, FAILED, NOT_REACHED = "ok", "failed", "not reached"
+UNCHECKED = "anchor: NOT checked; the evidence holds an anchor proof, name the hash of its block by --block"
+
+_SAYS = STEPS | ANCHOR_STEPS
 
 
 def policy_of_log(vkey: str) -> Policy:
@@ -24,22 +38,44 @@ def policy_of_log(vkey: str) -> Policy:
     return Policy((policies.Log(verifier_from_vkey(vkey)),), (), (), policies.NO_QUORUM)
 
 
-def verify(path: Path, policy: Policy, as_json: bool) -> bool:
-    """Check, and print every step. Returns whether all of them hold."""
+def verify(
+    path: Path, policy: Policy, as_json: bool, pinned: Pinned | None = None, anchor_file: Path | None = None
+) -> bool:
+    """Check evidence, or an anchor proof alone, and print every step. Returns whether all of them hold.
+
+    With what is `pinned` of a chain the anchor proof is checked that evidence holds, or the one in `anchor_file`.
+    """
     with path.open("rb") as file:
         data = file.read(LONGEST_EVIDENCE + 1)  # one more is already too long
-    shown, fault = None, None
+    if is_anchor(data):
+        if pinned is None:
+            raise Refused(f"{path}: an anchor proof; expected the hash of its block, by --block")
+        return verify_anchor(data, policy, pinned, as_json)
+    shown, anchor, held, fault = None, None, None, None
     witnessed: dict[str, int] = {}
     try:
         shown = check_evidence(data, policy.check)
-        witnessed = cosigned(decode_evidence(data).checkpoint, policy)
+        evidence = decode_evidence(data)
+        witnessed = cosigned(evidence.checkpoint, policy)
+        anchor = Anchoring(anchor_file.read_bytes(), ()) if anchor_file else evidence.anchor
+        if pinned is not None:
+            if anchor is None:
+                raise Refused(f"{path}: holds no anchor proof; name a file that has one, by --anchor")
+            held = check_anchoring(anchor, shown, pinned, logs_of(policy))
     except BadEvidence as error:
         fault = error
-    outcomes = {number: _outcome(number, fault) for number in STEPS}
+    steps = STEPS if pinned is None else STEPS | ANCHOR_STEPS
+    outcomes = {number: outcome(number, fault.step if fault else None) for number in steps}
+    unchecked = anchor is not None and pinned is None
     if as_json:
-        typer.echo(json.dumps(_as_json(outcomes, shown, witnessed, fault), indent=2))
+        report = _as_json(outcomes, shown, witnessed, fault)
+        if pinned is not None or unchecked:
+            report["anchor"] = held_json(held) if held else None
+        typer.echo(json.dumps(report, indent=2))
     else:
-        _print(outcomes, shown, witnessed, fault)
+        _print(outcomes, shown, witnessed, held, fault)
+    if unchecked:
+        typer.echo(UNCHECKED, err=as_json)
     return fault is None
 
 
@@ -55,15 +91,15 @@ def cosigned(checkpoint: bytes, policy: Policy) -> dict[str, int]:
     }
 
 
-def _outcome(step: int, fault: BadEvidence | None) -> str:
-    if fault is None or step < fault.step:
-        return OK
-    return FAILED if step == fault.step else NOT_REACHED
-
-
-def _print(outcomes: dict[int, str], shown: Shown | None, witnessed: dict[str, int], fault: BadEvidence | None) -> None:
-    for number, outcome in outcomes.items():
-        typer.echo(f"{number}. {outcome:11} {STEPS[number]}")
+def _print(
+    outcomes: dict[int, str],
+    shown: Shown | None,
+    witnessed: dict[str, int],
+    held: Held | None,
+    fault: BadEvidence | None,
+) -> None:
+    for number, came in outcomes.items():
+        typer.echo(step_line(number, came, _SAYS[number]))
     if shown is not None:
         entry, record = shown.entry, shown.record
         of_record = f", record {record.record_id.hex()}, interaction {record.interaction_number}" if record else ""
@@ -72,10 +108,13 @@ def _print(outcomes: dict[int, str], shown: Shown | None, witnessed: dict[str, i
             f"cosigned by {named(witnessed)}\n"
             f"leaf {shown.leaf_index}: fork {entry.fork_id} version {entry.version}, {entry.topic}{of_record}\n"
             f"signed by key {shown.created.owner_key.key_id.hex()}, custody {_custody(shown)}, "
-            f"by the right that version {entry.authority} gave\n"
-            f"evidence: everything holds\n{SHOWS}"
+            f"by the right that version {entry.authority} gave"
         )
-    if fault is not None:
+    if held is not None:
+        typer.echo(held_lines(held))
+    if fault is None:
+        typer.echo(f"evidence: everything holds\n{SHOWS}{f'; {TRUSTS}' if held else ''}")
+    else:
         typer.echo(f"evidence: does not hold\n{printable(str(fault))}")
 
 
@@ -84,7 +123,7 @@ def _as_json(
 ) -> dict[str, object]:
     report: dict[str, object] = {
         "holds": fault is None,
-        "steps": [{"step": number, "outcome": outcome, "says": STEPS[number]} for number, outcome in outcomes.items()],
+        "steps": [{"step": number, "outcome": came, "says": _SAYS[number]} for number, came in outcomes.items()],
         "failed": fault.step if fault else None,
         "error": str(fault) if fault else None,
     }
@@ -112,18 +151,6 @@ def _as_json(
 
 def named(witnessed: dict[str, int]) -> str:
     return ", ".join(f"{printable(name)} at {utc(when)}" for name, when in witnessed.items()) or "no witness"
-
-
-def printable(text: str) -> str:
-    """A policy's names may be bytes that are no UTF-8, which no terminal takes."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def utc(seconds: int) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat()
-    except (OverflowError, ValueError, OSError):  # a witness may say what no calendar has
-        return f"second {seconds}"
 
 
 def _custody(shown: Shown) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from ledger import checkpoint as checkpoints
 from ledger import cosign, merkle, note, policy, record
 from ledger import entry as entries
 from ledger import evidence as bundle
+from ledger.anchor import chainproof
 from ledger.checkpoint import Checkpoint
 from ledger.entry import FORK_CREATED, NO_ENTRY, USER_TRAINING_RECORD, Entry
 from ledger.errors import BadEvidence, BadProof, BadSignature, Malformed, NotFound, Refused
@@ -506,3 +508,78 @@ def test_whatever_is_done_to_the_bytes_either_fails_a_step_or_means_the_same(giv
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_with_a_step(data: bytes) -> None:
     assert refused(data).step in STEPS
+
+
+# --- the anchor ---
+
+ANCHORED = json.loads((VECTORS / "anchor_proof.json").read_text("utf-8"))
+EVIDENCE_ANCHORED = bytes.fromhex(ANCHORED["evidence_of_leaf_1_with_size_3"])
+ANCHORED_LOG = note.Ed25519Verifier.from_vkey(ANCHORED["log_vkey"])
+
+
+def accept_anchored(signed: bytes) -> Checkpoint:
+    return checkpoints.open_checkpoint(signed, ANCHORED_LOG.name, [ANCHORED_LOG])
+
+
+def check_anchored(data: bytes, proof: str = "size_3", *logs: note.Ed25519Verifier) -> chainproof.Held:
+    shown = check_evidence(data, accept_anchored)
+    anchor = bundle.decode_evidence(data).anchor
+    assert anchor is not None
+    block, contract, code = (
+        bytes.fromhex(each)
+        for each in (ANCHORED["proofs"][proof]["block_hash"], ANCHORED["contract"], ANCHORED["code_hash"])
+    )
+    return bundle.check_anchoring(anchor, shown, chainproof.Pinned(block, contract, code), logs or (ANCHORED_LOG,))
+
+
+def with_anchor(**changes: Any) -> bytes:
+    evidence = bundle.decode_evidence(EVIDENCE_ANCHORED)
+    assert evidence.anchor is not None
+    return bundle.encode_evidence(replace(evidence, anchor=replace(evidence.anchor, **changes)))
+
+
+def test_evidence_with_an_anchor_proof_holds_in_the_bytes_that_another_implementation_gives_it() -> None:
+    held = check_anchored(EVIDENCE_ANCHORED)
+    assert (held.size, held.root.hex()) == (3, ANCHORED["roots"]["3"])
+    assert bundle.encode_evidence(bundle.decode_evidence(EVIDENCE_ANCHORED)) == EVIDENCE_ANCHORED
+    without = bundle.encode_evidence(replace(bundle.decode_evidence(EVIDENCE_ANCHORED), anchor=None))
+    assert without == bytes.fromhex(json.loads((VECTORS / "evidence.json").read_text("utf-8"))["evidence"][1])
+
+
+def test_an_anchor_of_the_checkpoint_itself_needs_no_path() -> None:
+    proof = bytes.fromhex(ANCHORED["proofs"]["size_4"]["proof"])
+    assert check_anchored(with_anchor(proof=proof, path=()), "size_4").size == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "said"),
+    [
+        ({"proof": b""}, 9, "anchor step 1, file: "),
+        ({"proof": bytes.fromhex(ANCHORED["proofs"]["size_4"]["proof"])}, 11, "anchor step 3, block: block hash"),
+        ({"path": ()}, 15, "anchor step 7, "),
+        ({"path": (bytes(32),) * 3}, 15, "the proof leads to"),
+        ({"path": (b"short",)}, 15, "expected hashes of 32 bytes"),
+    ],
+)
+def test_an_anchor_proof_that_does_not_hold_fails_its_step(changes: dict[str, Any], step: int, said: str) -> None:
+    with pytest.raises(BadEvidence) as caught:
+        check_anchored(with_anchor(**changes))
+    assert (caught.value.step, said in str(caught.value)) == (step, True), caught.value
+    assert str(caught.value).startswith(f"step {step}, anchor step {step - len(STEPS)}, ")
+
+
+def test_an_anchor_of_fewer_entries_than_reach_to_the_leaf_fails_step_15() -> None:
+    anchor = bundle.decode_evidence(EVIDENCE_ANCHORED).anchor
+    of_leaf_3 = bytes.fromhex(json.loads((VECTORS / "evidence.json").read_text("utf-8"))["evidence"][3])
+    data = bundle.encode_evidence(replace(bundle.decode_evidence(of_leaf_3), anchor=anchor))
+    with pytest.raises(BadEvidence, match=r"step 15, .*expected one of 4 entries or more, one of 3 is there"):
+        check_anchored(data)
+
+
+def test_only_keys_of_the_checkpoint_s_own_log_count_for_the_anchor() -> None:
+    with pytest.raises(BadEvidence, match=r"step 14, anchor step 6, .*none is known"):
+        check_anchored(EVIDENCE_ANCHORED, "size_3", LOG_KEY.verifier)
+
+
+def test_every_step_of_an_anchor_follows_those_of_evidence() -> None:
+    assert list(STEPS | bundle.ANCHOR_STEPS) == list(range(1, 16))

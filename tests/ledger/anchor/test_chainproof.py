@@ -75,6 +75,12 @@ def test_a_proof_made_elsewhere_shows_what_the_contract_held(size: int) -> None:
     assert encode_anchor(decode_anchor(data)) == data
 
 
+def test_the_vectors_are_of_the_contract_that_ships() -> None:
+    found = (VECTOR["contract"], VECTOR["code_hash"])
+    shipped = chainproof.shipped()
+    assert found == (shipped.contract.hex(), shipped.code_hash.hex()), "run tests/vectors/make_anchor_proof.py"
+
+
 def test_only_the_block_hash_must_be_pinned_beside_the_contract() -> None:
     loose = pinned(chain_id=None, genesis_hash=None, log_id=None)
     assert check_anchor(SAVED, loose, LOGS).size == 4

@@ -88,14 +88,14 @@ def test_a_log_whose_anchors_are_its_own_is_clean(log: Folder, node: Anvil, log_
     assert report.clean, report.first_fault
     assert report.anchor is not None
     assert (report.anchor.size, report.anchor.root, report.anchor.sequence) == (280, TREE.root(280), 4)
-    assert (report.anchor.chain_id, report.anchor.log_id, report.anchor.compared) == (31337, log_id, 4)
+    assert (report.anchor.proof.chain_id, report.anchor.proof.log_id, report.anchors_compared) == (31337, log_id, 4)
     assert "anchor: covers 280 of 300 entries; the rest is not anchored yet" in report.notices
 
 
 def test_the_log_is_found_by_its_origin_and_note_key(log: Folder, node: Anvil, log_id: bytes) -> None:
     report = audited(log, seen_at(node.url))
     assert report.anchor is not None
-    assert (report.clean, report.anchor.log_id) == (True, log_id)
+    assert (report.clean, report.anchor.proof.log_id) == (True, log_id)
 
 
 def test_a_block_that_the_auditor_names_is_taken_and_nobody_s_word_is_needed(
@@ -106,7 +106,7 @@ def test_a_block_that_the_auditor_names_is_taken_and_nobody_s_word_is_needed(
     block = bytes.fromhex(node.call("eth_getBlockByNumber", hex(earlier.block.number - 1), False)["hash"][2:])
     report = audited(log, seen_at(node.url, log_id=log_id, block_hash=block))
     assert report.anchor is not None
-    assert (report.clean, report.anchor.block_hash, report.anchor.size) == (True, block, 256)
+    assert (report.clean, report.anchor.block.hash, report.anchor.size) == (True, block, 256)
     assert not any("node's word" in notice for notice in report.notices)
 
 

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ledger import note
+from ledger.anchor.chainproof import TRUSTS
 from ledger.cli import app
-from ledger.evidence import LONGEST_EVIDENCE, SHOWS, STEPS
+from ledger.evidence import ANCHOR_STEPS, LONGEST_EVIDENCE, SHOWS, STEPS
 from tests.ledger.written import LOG_KEY
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
@@ -185,3 +186,67 @@ def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path) -> None:
         done = verify(path, *LOG_KEY_OPTION)
         assert (done.exit_code, done.stdout) == (3, "")
         assert str(path) in done.stderr
+
+
+# --- with an anchor proof in it ---
+
+ANCHORED = json.loads((VECTORS / "anchor_proof.json").read_text("utf-8"))
+OF_SIZE_3, OF_SIZE_4 = (ANCHORED["proofs"][f"size_{size}"] for size in (3, 4))
+CONTRACT_OPTION = ("--contract", ANCHORED["contract"])
+
+
+@pytest.fixture
+def anchored(tmp_path: Path) -> Path:
+    """Evidence of the fork's first record, at leaf 1 under size 4, with an anchor proof of size 3."""
+    path = tmp_path / "anchored.evidence"
+    path.write_bytes(bytes.fromhex(ANCHORED["evidence_of_leaf_1_with_size_3"]))
+    return path
+
+
+def test_an_anchor_proof_in_evidence_is_checked_in_further_steps(anchored: Path) -> None:
+    done = verify(anchored, *LOG_KEY_OPTION, *CONTRACT_OPTION, "--block", OF_SIZE_3["block_hash"])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert [line.split(maxsplit=2)[:2] for line in lines[:15]] == [[f"{n}.", "ok"] for n in range(1, 16)]
+    assert lines[14] == f"15. ok          {ANCHOR_STEPS[15]}"
+    assert f"anchored: size 3, root {ANCHORED['roots']['3']}, anchor number 2 of the log" in lines
+    assert lines[-2:] == ["evidence: everything holds", f"{SHOWS}; {TRUSTS}"]
+
+
+def test_without_a_block_it_says_that_the_anchor_was_not_checked(anchored: Path) -> None:
+    done = verify(anchored, *LOG_KEY_OPTION)
+    assert (done.exit_code, outcomes(done)) == (0, ["ok"] * 8)
+    assert done.stdout.splitlines()[-1].startswith("anchor: NOT checked; ")
+    done = verify(anchored, *LOG_KEY_OPTION, "--json")
+    assert (json.loads(done.stdout)["anchor"], done.stderr.startswith("anchor: NOT checked; ")) == (None, True)
+
+
+def test_another_block_fails_the_step_of_the_block_and_none_before(anchored: Path) -> None:
+    options = (*LOG_KEY_OPTION, *CONTRACT_OPTION, "--block", OF_SIZE_4["block_hash"])
+    done = verify(anchored, *options)
+    assert done.exit_code == 1
+    lines = done.stdout.splitlines()
+    assert [line.split()[1] for line in lines[:15]] == ["ok"] * 10 + ["failed"] + ["not"] * 4
+    assert lines[-1].startswith("step 11, anchor step 3, block: block hash: expected 0x")
+    report = json.loads(verify(anchored, *options, "--json").stdout)
+    assert (report["holds"], report["failed"], report["anchor"], report["leaf_index"]) == (False, 11, None, 1)
+
+
+def test_an_anchor_proof_in_another_file_is_that_of_the_checkpoint(file: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.anchor"
+    options = (*LOG_KEY_OPTION, *CONTRACT_OPTION, "--anchor", saved, "--block")
+    saved.write_bytes(bytes.fromhex(OF_SIZE_4["proof"]))
+    report = json.loads(verify(file, *options, OF_SIZE_4["block_hash"], "--json").stdout)
+    assert (report["holds"], len(report["steps"]), report["anchor"]["size"]) == (True, 15, 4)
+    saved.write_bytes(bytes.fromhex(OF_SIZE_3["proof"]))
+    done = verify(file, *options, OF_SIZE_3["block_hash"])
+    assert (done.exit_code, "step 15, anchor step 7, " in done.stdout) == (1, True)
+    assert verify(file, *LOG_KEY_OPTION, "--anchor", saved).exit_code == 2
+
+
+def test_evidence_without_an_anchor_proof_cannot_be_asked_for_one(file: Path) -> None:
+    done = verify(file, *LOG_KEY_OPTION, "--block", OF_SIZE_4["block_hash"])
+    assert (done.exit_code, done.stderr) == (
+        3,
+        f"{file}: holds no anchor proof; name a file that has one, by --anchor\n",
+    )
