@@ -53,10 +53,10 @@ class Anvil:
             else:
                 return
 
-    def stop(self) -> None:
-        """Kill it. What it has not been told to keep is lost."""
+    def stop(self, keep: bool = False) -> None:
+        """Kill it: its state is lost. To `keep` it, where `--state FILE` says, it is asked to end."""
         if self._process is not None:
-            self._process.kill()
+            self._process.terminate() if keep else self._process.kill()
             self._process.wait()
             self._process = None
 

@@ -169,6 +169,7 @@ class Scene:
             if standing.halted or (standing.settled == public.size and not self.outbox.open(worker.backend)):
                 break
             self.node.mine()
+            self.wait(STUCK // 2)
         assert standing.halted is None
         assert (standing.settled, standing.lag, standing.waiting) == (public.size, 0, None)
         self.check(worker.backend)
