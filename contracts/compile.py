@@ -10,6 +10,7 @@ same source has the same code, code hash and CREATE2 address on every machine an
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -40,7 +41,7 @@ def compile_all(*more: Path) -> dict[str, dict[str, Any]]:
     sources = [*sorted((HERE / "src").glob("*.sol")), *more]
     asked = {
         "language": "Solidity",
-        "sources": {path.relative_to(HERE).as_posix(): {"content": path.read_text()} for path in sources},
+        "sources": {os.path.relpath(path, HERE): {"content": path.read_text()} for path in sources},
         "settings": SETTINGS,
     }
     told = json.loads(_solc_js(_SOLC, json.dumps(asked)))

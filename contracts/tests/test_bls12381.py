@@ -68,6 +68,13 @@ def test_any_key_is_compressed_as_py_ecc_does(harness: Any, secret: int) -> None
         assert harness.compress(g1(point)).call() == witness.public
 
 
+def test_the_sign_of_y_turns_in_the_middle_of_the_field(harness: Any) -> None:
+    """At y that no key will ever have: its first 32 bytes are those of the middle."""
+    middle = (field_modulus - 1) // 2  # RFC 9380's sgn0 is another sign: here it is whether y > -y
+    for y, first in ((0, 0x80), (middle - 1, 0x80), (middle, 0x80), (middle + 1, 0xA0), (field_modulus - 1, 0xA0)):
+        assert harness.compress(bytes(64) + y.to_bytes(64, "big")).call() == bytes([first]) + bytes(47)
+
+
 @pytest.mark.parametrize("which", [0b0001, 0b1000, 0b1010, 0b1111])
 def test_the_sum_is_of_the_keys_that_are_named_and_no_other(harness: Any, which: int) -> None:
     secrets = sum(witness.secret for at, witness in enumerate(WITNESSES) if which >> at & 1) % curve_order
