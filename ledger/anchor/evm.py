@@ -263,7 +263,7 @@ def _refusal(method: str, message: str, data: Any) -> LedgerError:
 
 def address(text: str) -> str:
     """An address as it is printed (EIP-55). Raises Malformed."""
-    if not Web3.is_address(text):
+    if not text.startswith("0x") or not Web3.is_address(text):
         raise Malformed(f"chain address: expected 0x and 40 hexadecimal digits, {text!r} came")
     return str(Web3.to_checksum_address(text))
 
