@@ -39,6 +39,11 @@ class Holder:
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def key_pem(self) -> bytes:
+        encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        return self.key.private_bytes(encoding, form, serialization.NoEncryption())
+
 
 def certified(
     name: str,
@@ -97,16 +102,28 @@ class Authority:
         (folder / "query").write_bytes(query)
         (folder / "signer.pem").write_bytes(signer.pem)
         (folder / "more.pem").write_bytes(b"".join(one.pem for one in more))
-        (folder / "key.pem").write_bytes(
-            signer.key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        (folder / "key.pem").write_bytes(signer.key_pem)
         command = "openssl ts -reply -config configuration -queryfile query -signer signer.pem -inkey key.pem"
         rest = ["-out", "reply", *(["-chain", "more.pem"] if more else [])]
         made = subprocess.run([*command.split(), *rest], cwd=folder, capture_output=True, text=True, check=False)
         assert made.returncode == 0, made.stderr
         return (folder / "reply").read_bytes()
+
+    def forge(self, query: bytes, holder: Holder) -> bytes:
+        """What the authority would say, signed by someone whom `openssl ts` would not sign for."""
+        self.stamp(query)
+        (self.folder / "signer.pem").write_bytes(holder.pem + holder.key_pem)
+        for command in (
+            "openssl ts -reply -in reply -token_out -out token",
+            "openssl cms -verify -noverify -inform DER -in token -out said",
+            "openssl cms -sign -binary -nodetach -nosmimecap -md sha256 -in said -signer signer.pem -outform DER "
+            "-econtent_type 1.2.840.113549.1.9.16.1.4 -out forged",
+        ):
+            made = subprocess.run(command.split(), cwd=self.folder, capture_output=True, text=True, check=False)
+            assert made.returncode == 0, made.stderr
+        content = bytes.fromhex("3003020100") + (self.folder / "forged").read_bytes()  # granted
+        assert 256 <= len(content) < 65536
+        return b"\x30\x82" + len(content).to_bytes(2, "big") + content
 
 
 @contextmanager

@@ -92,6 +92,13 @@ def cosigned(note: bytes) -> bytes:
     return note + line
 
 
+def query_about(checkpoint: Public) -> bytes:
+    import rfc3161_client
+
+    builder = rfc3161_client.TimestampRequestBuilder(checkpoint.note, rfc3161_client.HashAlgorithm.SHA256)
+    return builder.build().as_bytes()
+
+
 def token(store: Store, anchor: TimestampAnchor, size: int) -> bytes:
     kept = store.outbox.attempt(anchor.backend, size, 0)
     assert kept is not None
@@ -182,6 +189,12 @@ def test_certificates_on_the_way_to_the_root_come_with_the_token_or_are_pinned_b
     assert verify_token(kept, public(20).note, roots) > 0
     with pytest.raises(BadSignature):
         verify_token(kept, public(20).note, read_roots(between.pem))
+
+
+def test_a_token_forged_from_an_authority_s_words_holds_by_its_signer_alone(authority: Authority) -> None:
+    """That the forger of these tests makes what would pass, were it not for whom it signs."""
+    forged = authority.forge(query_about(public(10)), authority.holder)
+    assert verify_token(forged, public(10).note, [authority.root.certificate]) > 0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
@@ -312,11 +325,8 @@ def test_another_root_at_a_stamped_size_halts(
 
 
 def again(authority: Authority, size: int) -> bytes:
-    """An earlier answer about the same checkpoint."""
-    import rfc3161_client
-
-    request = rfc3161_client.TimestampRequestBuilder(public(size).note, rfc3161_client.HashAlgorithm.SHA256).build()
-    return authority.stamp(request.as_bytes())
+    """An answer to an earlier question."""
+    return authority.stamp(query_about(public(size)))
 
 
 def about_another(authority: Authority, _: bytes) -> bytes:
@@ -335,6 +345,14 @@ def by_nobody(authority: Authority, query: bytes) -> bytes:
 def by_one_who_may_not_certify(authority: Authority, query: bytes) -> bytes:
     other = certified("a client", authority.root, usage=[ExtendedKeyUsageOID.CLIENT_AUTH], long=True)
     return authority.stamp(query, certified("authority", other, usage=TIMESTAMPING), [other])
+
+
+def by_one_who_is_no_authority(authority: Authority, query: bytes) -> bytes:
+    return authority.forge(query, certified("a client", authority.root, usage=[ExtendedKeyUsageOID.CLIENT_AUTH]))
+
+
+def by_one_of_no_said_use(authority: Authority, query: bytes) -> bytes:
+    return authority.forge(query, certified("anybody", authority.root))
 
 
 def by_one_whose_time_is_over(authority: Authority, query: bytes) -> bytes:
@@ -373,6 +391,8 @@ WITH_TEXT = bytes.fromhex("3014 3012 020102 300d 0c0b") + b"go\x1b[2J away"
         (lambda a, q: (200, with_another_nonce(a, q)), "expected the nonce that was sent, another came back"),
         (lambda a, q: (200, by_nobody(a, q)), "leads to a pinned root"),
         (lambda a, q: (200, by_one_who_may_not_certify(a, q)), "leads to a pinned root"),
+        (lambda a, q: (200, by_one_who_is_no_authority(a, q)), "leads to a pinned root"),
+        (lambda a, q: (200, by_one_of_no_said_use(a, q)), "leads to a pinned root"),
         (lambda a, q: (200, by_one_whose_time_is_over(a, q)), "leads to a pinned root"),
         (lambda a, q: (200, with_a_changed_signature(a, q)), "leads to a pinned root"),
     ],
