@@ -371,6 +371,9 @@ def evidence(
     as_tlog_proof: Annotated[
         bool, typer.Option("--tlog-proof", help="Write a C2SP .tlog-proof of the entry instead, without who signed it.")
     ] = False,
+    anchor: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Put an anchor proof in it, as `audit --save-anchor` writes it.")
+    ] = None,
 ) -> None:
     """Write the evidence of one entry to a file, for others to check with `forkledger verify`."""
     from ledger.commands import evidence as command
@@ -394,10 +397,15 @@ def evidence(
         raise typer.BadParameter("expected 32 hex digits", param_hint="RECORD_ID") from None
     with _refusals():
         if of_service:
-            found = command.of_service(data, fork_id, entry)
+            target, found = data, command.of_service(data, fork_id, entry)
         else:
             folder, _, _ = _places(Path(data) if data else None, None)
-            found = command.of_ledger(folder, database_url or Settings().database_url, fork_id, entry)
+            database_url = database_url or Settings().database_url
+            target, found = database_url or str(folder), command.of_ledger(folder, database_url, fork_id, entry)
+        if anchor:
+            from ledger.commands.onchain import with_anchor
+
+            found = with_anchor(found, anchor, target)
         output.write_bytes(tlog_proof(found).encode() if as_tlog_proof else encode_evidence(found))
     typer.echo(f"{output}: evidence of leaf {found.entry.leaf_index}")
 

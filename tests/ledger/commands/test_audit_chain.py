@@ -203,3 +203,33 @@ def test_a_saved_proof_without_the_hash_of_its_block_is_not_checked(run: Run, sa
         f"{file}: an anchor proof; expected the hash of its block, by --block\n",
     )
     assert run("verify", file, *KEY, "--chain-id", 31337).exit_code == 2
+
+
+# --- in evidence ---
+
+
+def test_a_saved_proof_is_put_into_evidence_and_checked_with_it(run: Run, anvil: Anvil, tmp_path: Path) -> None:
+    data, saved, file = tmp_path / "data", tmp_path / "saved.anchor", tmp_path / "record.evidence"
+    data.mkdir()
+    ledger = open_ledger(data / "ledger.db")
+    (writer, _) = fill(ledger)
+    publish(ledger)
+    tree = Tree([merkle.leaf_hash(ledger.entry_at(leaf).data) for leaf in range(ledger.size())])
+    chain = Chain(anvil)
+    chain.anchor(chain.create(), tree, 7)
+    anvil.mine(2)
+    done = run("audit", data, *KEY, "--chain", anvil.url, "--save-anchor", saved, "--json")
+    block = json.loads(done.stdout)["anchor"]["block_hash"]
+    for more in range(3):  # under a checkpoint of 8, then of more: the anchor is of 7 all the while
+        written = run("evidence", writer.fork_id, "--version", 4, "--data", data, "-o", file, "--anchor", saved)
+        assert written.exit_code == 0, written.output
+        report = json.loads(run("verify", file, *KEY, "--block", block, "--json").stdout)
+        assert (report["holds"], report["size"], report["anchor"]["size"]) == (True, 8 + more, 7)
+        ledger.append(writer.next())
+        publish(ledger)
+    late = run("evidence", writer.fork_id, "--version", 7, "--data", data, "-o", tmp_path / "late", "--anchor", saved)
+    assert (late.exit_code, late.stderr) == (3, f"{saved}: anchors 7 entries; this one is leaf 10\n")
+    saved.write_bytes(saved.read_bytes()[:-1])
+    broken = run("evidence", writer.fork_id, "--version", 4, "--data", data, "-o", tmp_path / "no", "--anchor", saved)
+    assert (broken.exit_code, (tmp_path / "no").exists(), (tmp_path / "late").exists()) == (3, False, False)
+    ledger.store.close()
