@@ -38,7 +38,8 @@ class Chain:
 
     def send(self, verb: Any, by: str | None = None) -> Any:
         """The receipt of a transaction that went through."""
-        receipt = self.w3.eth.wait_for_transaction_receipt(verb.transact({"from": by or self.people[0]}))
+        sent = verb.transact({"from": by or self.people[0]})
+        receipt = self.w3.eth.wait_for_transaction_receipt(sent, poll_latency=0.002)
         assert receipt["status"] == 1
         return receipt
 
