@@ -83,17 +83,7 @@ class EvmAnchor:
     def _stand(self, public: Public, step: Callable[[Public], object]) -> Standing:
         self._standing = replace(self._standing, waiting=None)
         try:
-            last = self._outbox.last_anchored(self.backend)  # all that is known while the node is away
-            known = max(self._standing.settled, last.size if last else 0)
-            self._standing = replace(
-                self._standing,
-                halted=self._outbox.halted(self.backend),
-                cost=self._outbox.cost(self.backend),
-                anchored=max(self._standing.anchored, known),
-                safe=max(self._standing.safe, known),
-                settled=known,
-                lag=max(0, public.size - max(self._standing.anchored, known)),
-            )
+            self._standing = self._known(public)
             if self._standing.halted is None:
                 step(public)
         except Halted as found:
@@ -111,6 +101,21 @@ class EvmAnchor:
             self._outbox.halt(self.backend, reason)
         except Unavailable as away:
             self._standing = replace(self._standing, waiting=str(away))
+
+    def _known(self, public: Public) -> Standing:
+        """What the outbox alone tells, for as long as the chain cannot be asked, or must not be trusted."""
+        last = self._outbox.last_anchored(self.backend)
+        final = last.size if last else 0
+        anchored = max(self._standing.anchored, final)
+        return replace(
+            self._standing,
+            anchored=anchored,
+            safe=max(self._standing.safe, final),
+            settled=max(self._standing.settled, final),
+            lag=max(0, public.size - anchored),
+            halted=self._outbox.halted(self.backend),
+            cost=self._outbox.cost(self.backend),
+        )
 
     def _look(self, public: Public) -> Seen:
         # Rule 1. What is published is our log.
@@ -153,7 +158,8 @@ class EvmAnchor:
             return True
         last = self._outbox.last_anchored(self.backend)
         times = [attempt.at for attempt in self._outbox.open(self.backend)] + ([last.at] if last else [])
-        return self._now() - max(times, default=0) >= self._limits.every * 1_000_000
+        # A time to come is a clock that was wrong: it must not stop this for years.
+        return not 0 <= self._now() - max(times, default=0) < self._limits.every * 1_000_000
 
     def found_under(self, attempt: Attempt) -> str:
         """The hash of a transaction that was kept."""

@@ -103,6 +103,18 @@ def test_another_chain_or_code_than_expected_halts_at_the_start(here: Scene, mea
     assert here.waiting() == []
 
 
+def test_a_new_process_tells_what_is_known_while_it_is_halted_or_the_node_is_away(here: Scene) -> None:
+    worker = settled(here)
+    here.log.grow(2)
+    here.node.stop()
+    away = here.worker().turn(here.log.public())
+    assert (away.anchored, away.settled, away.lag, away.halted) == (5, 5, 2, None)
+    here.outbox.halt(worker.backend, "somebody said so")
+    halted = here.worker().look(here.log.public())
+    assert (halted.settled, halted.lag, halted.halted, halted.waiting) == (5, 2, "somebody said so", None)
+    assert halted.cost == here.outbox.cost(worker.backend) > 0
+
+
 def test_a_halt_outlives_the_process_and_ends_by_a_persons_word(here: Scene) -> None:
     right, here.identity = here.identity, replace(here.identity, code=bytes(32))
     worker = here.worker()
@@ -328,6 +340,18 @@ def test_two_workers_of_one_key_and_one_outbox_send_one_transaction(here: Scene)
     assert len(here.outbox.settled(first.backend)) == 5
 
 
+def test_two_workers_that_find_a_transaction_stuck_raise_its_fee_once(here: Scene) -> None:
+    workers = [here.worker(outbox=here.open_outbox("ledger.db")) for _ in range(2)]
+    for worker in workers:
+        worker.turn(here.log.public())
+    here.wait(STUCK)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda worker: worker.turn(here.log.public()), workers))
+    assert [one.attempt for one in here.outbox.open(workers[0].backend)] == [0, 1]
+    here.finish(workers[1])
+    assert here.sizes() == [5]
+
+
 def test_two_workers_of_one_key_with_an_outbox_each_anchor_each_size_once(here: Scene) -> None:
     outboxes = here.outbox, here.open_outbox("other.db")
     workers = [here.worker(outbox=outbox) for outbox in outboxes]
@@ -356,6 +380,21 @@ def test_the_proof_starts_where_another_anchorer_left_the_log(here: Scene) -> No
     here.node.mine()
     here.finish()
     assert here.sizes() == [6, 7]
+
+
+def test_a_race_that_another_anchorer_won_costs_one_refused_transaction_and_goes_on(here: Scene) -> None:
+    allow(here, Account.from_key(THIEF).address)
+    worker = here.worker()
+    worker.turn(here.log.public())
+    anchor_by(here, THIEF, here.log, 5)  # into the same block, before ours: its tip is higher
+    here.node.mine()
+    assert (here.nonce(), here.sizes()) == (1, [5])
+    here.log.grow(2)
+    here.finish(worker)
+    assert here.sizes() == [5, 7]
+    refused, anchored = here.outbox.settled(worker.backend)
+    assert (refused.anchored, anchored.anchored) == (False, True)
+    assert refused.cost > 0
 
 
 def test_what_another_anchored_already_is_not_spent_on(here: Scene) -> None:
