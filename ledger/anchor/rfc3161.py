@@ -116,7 +116,7 @@ class TimestampAnchor:
         self._http = httpx.Client(timeout=timeout, trust_env=False)
         self._pool = ThreadPoolExecutor(1, "timestamp")
         self._asking: Future[bytes] | None = None  # an answer that was not waited for to the end
-        self._failed: tuple[int, str] | None = None  # when, and why, since the last token
+        self._failed: tuple[int, str] | None = None  # when, and why
         self._standing = Standing(self.backend)
 
     def close(self) -> None:
@@ -156,7 +156,6 @@ class TimestampAnchor:
             self._failed = self._now(), str(error)
             self._standing = replace(self._standing, waiting=str(error))
             return
-        self._failed = None
         if self._outbox.last_anchored(self.backend) == last:  # else another worker was faster, and ours is one too many
             attempt = Attempt(self.backend, public.size, 0, public.size, public.root, token, self._now())
             if self._outbox.keep(attempt):

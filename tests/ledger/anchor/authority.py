@@ -22,7 +22,7 @@ default_tsa = here
 serial = {folder}/serial
 signer_digest = sha256
 default_policy = 1.2.3.4.1
-digests = sha256, sha384, sha512
+digests = sha256, sha3-256
 clock_precision_digits = 6
 ess_cert_id_alg = sha256
 """

@@ -333,6 +333,12 @@ def about_another(authority: Authority, _: bytes) -> bytes:
     return again(authority, 99)
 
 
+def of_another_hash_function(authority: Authority, query: bytes) -> bytes:
+    sha256, sha3_256 = bytes.fromhex("608648016503040201"), bytes.fromhex("608648016503040208")
+    assert sha256 in query
+    return authority.stamp(query.replace(sha256, sha3_256))
+
+
 def with_another_nonce(authority: Authority, _: bytes) -> bytes:
     return again(authority, 10)
 
@@ -388,6 +394,7 @@ WITH_TEXT = bytes.fromhex("3014 3012 020102 300d 0c0b") + b"go\x1b[2J away"
         (lambda a, q: (200, WITH_TEXT), "expected a granted one, got status 2 (go�[2J away)"),
         (lambda a, q: (200, bytes.fromhex("30053003020100")), "expected a response as in RFC 3161"),
         (lambda a, q: (200, about_another(a, q)), "it is over something else"),
+        (lambda a, q: (200, of_another_hash_function(a, q)), "it is over something else"),
         (lambda a, q: (200, with_another_nonce(a, q)), "expected the nonce that was sent, another came back"),
         (lambda a, q: (200, by_nobody(a, q)), "leads to a pinned root"),
         (lambda a, q: (200, by_one_who_may_not_certify(a, q)), "leads to a pinned root"),
