@@ -15,6 +15,7 @@ import rlp
 from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
+from trie import HexaryTrie
 
 from ledger import merkle, note
 from ledger.anchor import chainproof
@@ -332,6 +333,19 @@ def test_entries_beyond_the_anchored_ones_are_not_anchored() -> None:
 
 
 # --- beside the steps ---
+
+
+def test_a_node_that_stands_inside_another_is_no_node_of_the_path() -> None:
+    """Where keys share all but their end, a leaf is shorter than a hash and stands in its parent itself."""
+    trie = HexaryTrie({})
+    near, far = bytes(32), bytes(31) + b"\1"
+    trie[near], trie[far] = b"\5", b"\6"
+    whole = [rlp.encode(node) for node in trie.get_proof(near)]
+    assert [len(node) < 32 for node in whole] == [False, True, True]
+    assert chainproof._look_up(trie.root_hash, near, whole[:1], "trie") == b"\5"
+    assert chainproof._look_up(trie.root_hash, bytes(31) + b"\2", whole[:1], "trie") == b""
+    with pytest.raises(BadProof, match="expected exactly the 1 nodes on the way, 3 came"):
+        chainproof._look_up(trie.root_hash, near, whole, "trie")
 
 
 def test_the_steps_are_numbered_without_gaps() -> None:
