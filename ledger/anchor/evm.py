@@ -7,6 +7,7 @@ neither the key nor the node's URL, which may carry a token.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, TypeVar
@@ -21,6 +22,10 @@ from web3.types import RPCEndpoint
 
 from ledger.anchor.chain import Block, Fees, Held, Identity, Receipt, Sender, Signed
 from ledger.errors import ChainRefused, LedgerError, Malformed, NoFunds, Unavailable
+
+# py_ecc, which comes with web3, lifts Python's bound on recursion for the whole process. Set back to Python's own: else
+# anybody who sends a service JSON that is nested deeply enough ends it.
+sys.setrecursionlimit(min(sys.getrecursionlimit(), 1000))
 
 _SHIPPED = json.loads(resources.files("ledger.anchor").joinpath("LedgerAnchor.json").read_text())
 CODE_HASH = bytes.fromhex(_SHIPPED["codeHash"][2:])

@@ -1,6 +1,8 @@
 """The adapter in front of a real node: what it reads, what it sends, and how it names what goes wrong."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -314,3 +316,13 @@ def test_a_node_that_never_answers_is_given_up_in_time(here: Scene, wire: Line) 
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(Malformed, match="expected 0x and 40 hexadecimal digits"):
         address(text)
+
+
+# --- beside the chain ---
+
+
+def test_json_that_is_nested_too_deeply_still_ends_no_process_that_has_it_imported() -> None:
+    """py_ecc lifts Python's bound on recursion, and what reads JSON would then run out of stack."""
+    program = "import ledger.anchor.evm, json; json.loads('[' * 200_000)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "RecursionError" in done.stderr) == (1, True)
