@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,11 +21,14 @@ from ledger.evidence import LONGEST_EVIDENCE
 from ledger.keystore import KeyStore
 from ledger.ledger import Ledger
 from ledger.main import LEDGER_FILE
+from ledger.merkle import leaf_hash
 from ledger.publicfolder import PublicFolder
 from ledger.publish import publish
 from ledger.publisher import Publisher
 from ledger.store import postgres
 from ledger.vault import ServiceKey
+from tests.anvil import Anvil
+from tests.ledger.anchor.anchored import Chain, Tree
 from tests.ledger.written import LOG_KEY, RECEIPT_KEY, Writer, clock, drawn, fill, open_ledger
 
 Answer = Callable[[str], tuple[int, bytes]]
@@ -227,3 +231,20 @@ def test_wrong_usage_ends_with_2(tmp_path: Path) -> None:
         (WRITER.fork_id, "--version", 1, "-o", file, "--data", "http://x", "--database-url", "postgresql://x"),
     ):
         assert evidence(*words).exit_code == 2, words
+
+
+def test_an_anchor_proof_is_put_in_from_a_service_as_from_its_folder(
+    service: str, ledger: Ledger, tmp_path: Path, anvil: Anvil
+) -> None:
+    tree = Tree([leaf_hash(ledger.entry_at(leaf).data) for leaf in range(ledger.size())])
+    chain, saved, file = Chain(anvil), tmp_path / "saved.anchor", tmp_path / "out"
+    chain.anchor(chain.create(), tree, 3)
+    anvil.mine(2)
+    options = ("--log-key", LOG_KEY.vkey, "--state", tmp_path / "kept", "--chain", anvil.url, "--save-anchor", saved)
+    audited = CliRunner().invoke(app, ["audit", str(tmp_path / "data"), *map(str, options), "--json"])
+    block = json.loads(audited.stdout)["anchor"]["block_hash"]
+    for source in (service, tmp_path / "data"):
+        done = evidence(WRITER.fork_id, "--version", 2, "--data", source, "-o", file, "--anchor", saved)
+        assert done.exit_code == 0, done.output
+        checked = CliRunner().invoke(app, ["verify", str(file), "--log-key", LOG_KEY.vkey, "--block", block])
+        assert (checked.exit_code, "anchored: size 3, " in checked.stdout) == (0, True), checked.output
