@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ledger.api import service
     from ledger.keystore import KeyStore
     from ledger.ledger import Ledger, LogReader, check_inclusion
-    from ledger.main import open_database_reader, open_house, open_keystore, open_reader
+    from ledger.main import make_public, open_database_reader, open_house, open_keystore, open_reader
     from ledger.store import StoredEntry
 
 __version__ = "0.1.0"
@@ -25,6 +25,7 @@ _MODULES = {
     )
 } | {"api_errors": "ledger.api.errors", "service": "ledger.api.service"}  # fmt: skip
 _NAMES = {
+    "make_public": "ledger.main",
     "open_database_reader": "ledger.main",
     "open_house": "ledger.main",
     "open_keystore": "ledger.main",
@@ -38,8 +39,8 @@ _NAMES = {
 
 __all__ = [
     "KeyStore", "Ledger", "LogReader", "StoredEntry", "__version__", "api_errors", "check_inclusion", "checkpoint",
-    "entry", "keys", "merkle", "note", "open_database_reader", "open_house", "open_keystore", "open_reader", "publish",
-    "receipt", "record", "rights", "service", "vault",
+    "entry", "keys", "make_public", "merkle", "note", "open_database_reader", "open_house", "open_keystore",
+    "open_reader", "publish", "receipt", "record", "rights", "service", "vault",
 ]  # fmt: skip
 
 

@@ -190,6 +190,13 @@ def open_house(data: Path, keys: Path, database_url: str = "") -> tuple[Ledger, 
         raise
 
 
+def make_public(ledger: Ledger, data: Path) -> None:
+    """Publish what is there into the folder of the house, once, where no server does."""
+    from ledger.publisher import Publisher
+
+    Publisher(ledger, PublicFolder(data / PUBLIC_FOLDER)).publish()
+
+
 def read_anchor_place(data: Path) -> Place:
     """Where the log of `data` is anchored. Raises NotFound where `forkledger anchor deploy` never named a place."""
     from ledger.anchor.place import read_place

@@ -58,6 +58,9 @@ def demo(
         Path | None, typer.Option(help="An empty or missing folder to work in. [a temporary one]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Which invented person to draw. [random, printed]")] = None,
+    on_chain: Annotated[
+        bool, typer.Option("--chain", help="Anchor the log as well, on an anvil started for it.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, for machines; the rest on standard error.")
     ] = False,
@@ -69,7 +72,7 @@ def demo(
 
     settings = ForkSettings()
     with _refusals():
-        raise typer.Exit(0 if run(folder, seed, settings.base, settings.torch_threads, as_json) else 1)
+        raise typer.Exit(0 if run(folder, seed, settings.base, settings.torch_threads, as_json, on_chain) else 1)
 
 
 def chat(

@@ -1,5 +1,6 @@
 """The node that the contracts are tried on."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,9 @@ from tests.anvil import running
 from tests.conftest import anvil
 
 __all__ = ["anvil"]
+
+# py_ecc, which comes with web3, lifts it for the whole process: other tests' deeply nested JSON would end that.
+sys.setrecursionlimit(1000)
 
 
 @pytest.fixture(scope="module")

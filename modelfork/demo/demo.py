@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import ledger
+from modelfork.demo import chain
 from modelfork.demo.people import Fact, Person, invent, says
 from modelfork.errors import Unsuited
 from modelfork.forks import Answered, ForkManager, Recorded
@@ -45,27 +46,42 @@ class _Asked:
     corrections: int = 0
 
 
-def run(folder: Path | None, seed: int | None, base_folder: Path, threads: int, as_json: bool = False) -> bool:
+def run(
+    folder: Path | None,
+    seed: int | None,
+    base_folder: Path,
+    threads: int,
+    as_json: bool = False,
+    on_chain: bool = False,
+) -> bool:
     """Run the demo in `folder` (a temporary one if None). Returns whether everything that it checks held.
 
-    With `as_json` standard output has one JSON object, of what was found out, and the story goes to standard error.
+    `on_chain` anchors the log on a chain of this machine besides. With `as_json` standard output has one JSON object, of what was found out, and the story goes to standard error.
     """
+    if on_chain:
+        chain.find_anvil()  # before ten facts are taught
     found: dict[str, object] = {}
     out = Console(highlight=False, width=140, stderr=as_json)
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="forkledger-demo-") as made:
-            held = _run(out, found, Path(made), seed, base_folder, threads)
+            held = _run(out, found, Path(made), seed, base_folder, threads, on_chain)
     elif folder.exists() and any(folder.iterdir()):
         raise Unsuited(f"demo: expected an empty folder, {folder} holds something")
     else:
-        held = _run(out, found, folder, seed, base_folder, threads)
+        held = _run(out, found, folder, seed, base_folder, threads, on_chain)
     if as_json:
         sys.stdout.write(json.dumps({**found, "held": held}) + "\n")
     return held
 
 
 def _run(
-    out: Console, found: dict[str, object], folder: Path, seed: int | None, base_folder: Path, threads: int
+    out: Console,
+    found: dict[str, object],
+    folder: Path,
+    seed: int | None,
+    base_folder: Path,
+    threads: int,
+    on_chain: bool,
 ) -> bool:
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     person = invent(np.random.default_rng(seed), facts=10, split="held-out")
@@ -79,6 +95,8 @@ def _run(
         digest = manager.state(fork_id).digest.hex()
         records = manager.describe(fork_id)["interactions"]
         origin_vkey = log.log_vkey
+        if on_chain:
+            ledger.make_public(log, folder / "data")
         found |= {"seed": seed, "fork": fork_id, "records": records, "entries": log.size(), "state_digest": digest}
     finally:
         log.close()
@@ -91,6 +109,8 @@ def _run(
     if leaf is None:
         return False
     found |= {"replay": "identical", "tampered_leaf": leaf}
+    if on_chain and not chain.anchor(out, found, folder, origin_vkey):
+        return False
     out.print(f"demo: {records} records verified, replay identical, tampering found at leaf {leaf}")
     return True
 
