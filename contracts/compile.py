@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,34 +27,43 @@ SETTINGS = {
     "viaIR": True,
     "optimizer": {"enabled": True, "runs": 1_000_000},
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},
-    "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode"]}},
 }
+_WANTED = ["abi", "evm.bytecode.object", "evm.deployedBytecode"]
 FACTORY = "4e59b44847b379578588920ca78fbf26c0b4956c"  # the deterministic deployment proxy: CREATE2 with salt 0
-_SOLC = "process.stdout.write(require('solc').compile(require('fs').readFileSync(0, 'utf8')))"
-_VERSION = "process.stdout.write(require('solc').version())"
+_SOLC = """
+const solc = require("solc");
+const asked = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const told = asked.map((each) => JSON.parse(solc.compile(JSON.stringify(each))));
+process.stdout.write(JSON.stringify([solc.version(), ...told]));
+"""
+_IMPORT = re.compile(r'^import .*"(.+)";$', re.MULTILINE)
 
 
-def compile_all(*more: Path) -> dict[str, dict[str, Any]]:
-    """What is shipped of each contract in contracts/src, and of those in the files `more`, by name.
+def compile_all(*instead: Path) -> dict[str, dict[str, Any]]:
+    """What is shipped of each contract in contracts/src, by name; or the like of those in the files `instead`.
 
-    A file in `more` imports from the contracts by "src/<Name>.sol". Raises RuntimeError with the compiler's words.
+    Each is compiled apart, with what it imports and nothing else: another contract's source can change its code.
+    Raises RuntimeError with the compiler's words.
     """
-    sources = [*sorted((HERE / "src").glob("*.sol")), *more]
-    asked = {
-        "language": "Solidity",
-        "sources": {os.path.relpath(path, HERE): {"content": path.read_text()} for path in sources},
-        "settings": SETTINGS,
-    }
-    told = json.loads(_solc_js(_SOLC, json.dumps(asked)))
-    if complaints := [each["formattedMessage"] for each in told.get("errors", [])]:
-        raise RuntimeError("solc: " + "\n".join(complaints))
-    version = _solc_js(_VERSION)
-    return {
-        name: _shipped(name, version, contract)
-        for file, contracts in told["contracts"].items()
-        for name, contract in contracts.items()
-        if name == Path(file).stem and not _is_library(contract)
-    }
+    files = [os.path.relpath(path, HERE) for path in instead or sorted((HERE / "src").glob("*.sol"))]
+    asked = [
+        {
+            "language": "Solidity",
+            "sources": {path: {"content": (HERE / path).read_text()} for path in _with_imports(file)},
+            "settings": {**SETTINGS, "outputSelection": {file: {Path(file).stem: _WANTED}}},
+        }
+        for file in files
+    ]
+    version, *told = json.loads(_solc_js(json.dumps(asked)))
+    shipped = {}
+    for file, answer in zip(files, told, strict=True):
+        if complaints := [each["formattedMessage"] for each in answer.get("errors", [])]:
+            raise RuntimeError("solc: " + "\n".join(complaints))
+        name = Path(file).stem
+        contract = answer["contracts"][file][name]
+        if any(each["type"] == "function" for each in contract["abi"]):  # else a library, which is in its users' code
+            shipped[name] = _shipped(name, version, contract)
+    return shipped
 
 
 def as_text(shipped: dict[str, Any]) -> str:
@@ -85,12 +95,17 @@ def _shipped(name: str, version: str, contract: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _is_library(contract: dict[str, Any]) -> bool:
-    return not any(each["type"] == "function" for each in contract["abi"])
+def _with_imports(file: str, seen: tuple[str, ...] = ()) -> tuple[str, ...]:
+    if file in seen:
+        return seen
+    seen = (*seen, file)
+    for imported in _IMPORT.findall((HERE / file).read_text()):
+        seen = _with_imports(os.path.normpath(os.path.join(os.path.dirname(file), imported)), seen)
+    return seen
 
 
-def _solc_js(script: str, given: str = "") -> str:
-    done = subprocess.run([_node(), "-e", script], input=given, capture_output=True, text=True, cwd=HERE, timeout=300)
+def _solc_js(given: str) -> str:
+    done = subprocess.run([_node(), "-e", _SOLC], input=given, capture_output=True, text=True, cwd=HERE, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(f"solc-js: {done.stderr.strip()} (is contracts/node_modules there? .ci/setup makes it)")
     return done.stdout

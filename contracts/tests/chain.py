@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from eth_abi import decode
 from eth_account.messages import encode_typed_data
 from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractCustomError, Web3RPCError
@@ -36,6 +37,15 @@ class Chain:
             assert self.w3.eth.get_code(shipped["address"]).hex() == shipped["runtime"][2:]
         return self.w3.eth.contract(address=shipped["address"], abi=shipped["abi"])
 
+    def admit(self, who: str) -> str:
+        """Let an address of ours send: money, and the node signs for it."""
+        self.node.call("anvil_setBalance", who, hex(10**20))
+        self.node.call("anvil_impersonateAccount", who)
+        return who
+
+    def now(self) -> int:
+        return int(self.w3.eth.get_block("latest")["timestamp"])
+
     def send(self, verb: Any, by: str | None = None) -> Any:
         """The receipt of a transaction that went through."""
         sent = verb.transact({"from": by or self.people[0]})
@@ -65,7 +75,7 @@ def read_error(abi: Sequence[dict[str, Any]], told: bytes) -> tuple[Any, ...]:
         if each["type"] == "error":
             types = [given["type"] for given in each["inputs"]]
             if Web3.keccak(text=f"{each['name']}({','.join(types)})")[:4] == told[:4]:
-                return (each["name"], *Web3().codec.decode(types, told[4:]))
+                return (each["name"], *decode(types, told[4:]))
     raise AssertionError(f"no error of the ABI: {told.hex()}")
 
 

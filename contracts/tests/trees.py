@@ -22,11 +22,18 @@ def reader(entries: Sequence[bytes]) -> Reader:
 
 
 @cache
-def level(n: int) -> bytes:
-    """The root over 2^n leaves that are all the same."""
-    return leaf_hash(b"the same") if n == 0 else node_hash(level(n - 1), level(n - 1))
+def level(n: int, entry: bytes = b"the same") -> bytes:
+    """The root over 2^n leaves that all hold this entry."""
+    return leaf_hash(entry) if n == 0 else node_hash(level(n - 1, entry), level(n - 1, entry))
 
 
-def read_huge(places: Sequence[int]) -> list[bytes]:
-    """Stored hashes of a tree of equal leaves, of any size: a hash depends on its level alone."""
-    return [level(split_stored_hash_index(place)[0]) for place in places]
+def equal_leaves(entry: bytes) -> Reader:
+    """Stored hashes of a tree of any size whose leaves all hold this entry: a hash depends on its level alone."""
+
+    def read(places: Sequence[int]) -> list[bytes]:
+        return [level(split_stored_hash_index(place)[0], entry) for place in places]
+
+    return read
+
+
+read_huge = equal_leaves(b"the same")
