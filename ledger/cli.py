@@ -303,6 +303,10 @@ def verify(
     chain_id: ChainId = None,
     genesis: Genesis = "",
     log_id: LogId = "",
+    tsa_roots: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="Of a timestamp: the authority's root certificates, which you trust."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check evidence offline, step by step: that an entry is in the log at its place, signed by who had the right.
@@ -312,7 +316,8 @@ def verify(
     evidence against it. Witnesses are asked for of a public log only.
 
     With --block also what an EVM chain held of the log in that block: by the anchor proof in the evidence, by that in
-    another file (--anchor), or alone, where FILE is one.
+    another file (--anchor), or alone, where FILE is one. With --tsa-roots FILE is a checkpoint that a timestamp
+    authority stamped, as `/v1/log/timestamp` gives it.
 
     Ends with 0 when all holds, 1 when a step fails (the last line says which, where and why), 2 on wrong usage, 3 when
     a file or the log cannot be read, or a receipt is not due yet. It does not show that nothing follows the entry.
@@ -320,6 +325,7 @@ def verify(
     from ledger import note
     from ledger.anchor.chainproof import pin
     from ledger.commands import receipt as receipts
+    from ledger.commands import timestamp as timestamps
     from ledger.commands import trust
     from ledger.commands import verify as command
     from ledger.errors import LedgerError
@@ -331,6 +337,8 @@ def verify(
         raise typer.BadParameter("expected both for a receipt, neither for evidence", param_hint="--log, --receipt-key")
     if not block and (anchor or contract or chain_id or genesis or log_id):
         raise typer.BadParameter("expected the hash of the anchor proof's block", param_hint="--block")
+    if tsa_roots and (block or log):
+        raise typer.BadParameter("a timestamp has neither a block nor a log", param_hint="--tsa-roots")
     if block and log:
         raise typer.BadParameter("a receipt has no anchor proof", param_hint="--block")
     trusted = _bytes_of(block, 32, "--block")
@@ -345,9 +353,11 @@ def verify(
             believed = command.policy_of_log(log_key) if policy is None else trust.read_policy(policy)
         except LedgerError as error:
             raise typer.BadParameter(str(error), param_hint="--policy" if policy else "--log-key") from None
-        if pinned is None:
+        if tsa_roots is not None:
+            holds: bool | None = timestamps.verify_timestamp(file, believed, tsa_roots, as_json)
+        elif pinned is None:
             of_chain = pin(trusted, at, chain_id=chain_id, **names) if trusted else None
-            holds: bool | None = command.verify(file, believed, as_json, of_chain, anchor)
+            holds = command.verify(file, believed, as_json, of_chain, anchor)
         else:
             holds = receipts.verify_receipt(file, log, believed, pinned, as_json, microseconds)
     raise typer.Exit(3 if holds is None else 0 if holds else 1)

@@ -241,6 +241,13 @@ def open_worker(ledger: LogReader, data: Path, wanted: Anchoring, may: Callable[
     anchors: list[Anchor] = []
     if wanted.rpc:
         anchors.append(open_chain_anchor(ledger, read_anchor_place(data), wanted))
+    if wanted.tsa:
+        from ledger.anchor.rfc3161 import TimestampAnchor, read_roots
+
+        if wanted.tsa_roots is None:
+            raise Refused("timestamp roots: expected a PEM file with the authority's roots (FORKLEDGER_TSA_ROOTS)")
+        roots, outbox = read_roots(wanted.tsa_roots.read_bytes()), ledger.store.outbox
+        anchors.append(TimestampAnchor(wanted.tsa, roots, outbox, wanted.every, NODE_ANSWERS_WITHIN, microseconds))
     return Worker(anchors, lambda: published(ledger, data), may) if anchors else None
 
 

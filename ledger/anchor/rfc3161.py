@@ -28,6 +28,9 @@ from ledger.anchor import Public, Standing
 from ledger.errors import BadSignature, LedgerError, Malformed, Refused, Unavailable
 from ledger.store import Attempt, Outbox, Settled, readable
 
+KIND = "rfc3161:"
+"""What the name of each such backend begins with."""
+
 LONGEST_ANSWER = 64 << 10  # bytes: a token has one, and some more with the certificates that lead to its root
 PAUSE = 60  # seconds before an authority is asked again that gave no token
 
@@ -106,7 +109,7 @@ class TimestampAnchor:
         _library()
         if not roots:
             raise Refused("timestamp roots: expected the certificate of at least one root")
-        self.backend = f"rfc3161:{_shown(url)}"
+        self.backend = f"{KIND}{_shown(url)}"
         self._url = url
         self._roots = roots
         self._outbox = outbox

@@ -9,11 +9,15 @@ from itertools import groupby
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from ledger.anchor import NOWHERE, Confirmation, Standing
+from ledger.anchor.rfc3161 import KIND as RFC3161
+from ledger.anchor.timestamp import Timestamp, encode_timestamp
 from ledger.anchor.worker import Worker
 from ledger.api.service import Served
+from ledger.errors import NotFound
 from ledger.logs import place_of
 from ledger.store import Attempt, Settled
 
@@ -80,6 +84,19 @@ def anchors(
     ]
     said: dict[str, Any] = {"size": wanted, "anchors": found, "backends": list(worker.backends) if worker else []}
     return said if worker or found else said | {"note": NOWHERE}
+
+
+@router.get("/v1/log/timestamp", response_class=Response)
+def timestamp(service: Served, size: Annotated[int, Query(ge=1, lt=2**63)]) -> Response:
+    """A timestamp authority's token over the smallest stamped checkpoint that covers the first `size` entries, and
+    that checkpoint: a file for `forkledger verify --tsa-roots`."""
+    store = service.ledger.store
+    for row in store.outbox.anchors(size):
+        if isinstance(row, Attempt) and row.backend.startswith(RFC3161):
+            signed = store.checkpoint_of(row.size)
+            if signed is not None:
+                return Response(encode_timestamp(Timestamp(signed, row.data)), media_type="application/json")
+    raise NotFound(f"timestamp: no stamped checkpoint covers {size} entries")
 
 
 def _shown(

@@ -312,6 +312,9 @@ class Store(Protocol):
     def checkpoint(self) -> bytes | None:
         """The signed note of the largest checkpoint that was ever signed: what no later one may contradict."""
 
+    def checkpoint_of(self, size: int) -> bytes | None:
+        """The signed note of the checkpoint of exactly this size; None where none was signed."""
+
     def save_checkpoint(self, size: int, note: bytes, after: int | None) -> bool:
         """Keep a checkpoint if the largest kept one still has size `after` (None: there is none)."""
 

@@ -300,6 +300,12 @@ class PostgresStore:
             row = cursor.fetchone()
             return bytes(row[0]) if row else None
 
+    def checkpoint_of(self, size: int) -> bytes | None:
+        with self._query() as cursor:
+            cursor.execute("SELECT note FROM public.checkpoints WHERE size=%s", [size], binary=True)
+            row = cursor.fetchone()
+            return bytes(row[0]) if row else None
+
     def save_checkpoint(self, size: int, note: bytes, after: int | None) -> bool:
         with self._query("save a checkpoint") as cursor:
             # Locked, then looked at: of two who both found the same largest one, the second must see the first's.

@@ -251,6 +251,12 @@ class SqliteStore:
             row = cursor.fetchone()
             return row[0] if row else None
 
+    def checkpoint_of(self, size: int) -> bytes | None:
+        with self._read() as cursor:
+            cursor.execute(f"SELECT {as_bytes('note')} FROM checkpoints WHERE size=?", [size])
+            row = cursor.fetchone()
+            return row[0] if row else None
+
     def save_checkpoint(self, size: int, note: bytes, after: int | None) -> bool:
         """Keep a checkpoint if the largest kept one still has size `after` (None: there is none)."""
         with self._datastore.transaction(commit=True) as cursor:

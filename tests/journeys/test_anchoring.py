@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 from tests.anvil import Anvil
 from tests.journeys.server import Place, Server
 from tests.journeys.test_publishing import send, until
+from tests.ledger.anchor.authority import certified, serving
 from tests.ledger.written import Writer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -125,3 +127,37 @@ def test_the_worker_that_ends_with_the_service_loses_nothing(place: Place, serve
     held = json.loads(place.command("anchor", "status", "--chain-rpc", anvil.url, "--json").stdout)["anchors"][0]
     assert held["anchored"] > 0
     assert held["halted"] is None
+
+
+def test_a_timestamped_checkpoint_is_verified_offline(
+    place: Place, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "authority").mkdir()
+    with serving(tmp_path / "authority") as authority:
+        (tmp_path / "roots.pem").write_bytes(authority.root.pem)
+        (tmp_path / "others.pem").write_bytes(certified("another", may_certify=True).pem)
+        monkeypatch.setenv("FORKLEDGER_TSA_ROOTS", str(tmp_path / "roots.pem"))
+        api_key = place.new_app()
+        server = serve(place, "--tsa", authority.url)
+        with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {api_key}"}, trust_env=False) as http:
+            send(http, writer(http), 3)
+            until(lambda: http.get("/v1/log/timestamp", params={"size": 1}).status_code == 200)
+            stamp = tmp_path / "a.timestamp"
+            stamp.write_bytes(http.get("/v1/log/timestamp", params={"size": 1}).content)
+            assert http.get("/v1/log/timestamp", params={"size": 1000}).status_code == 404
+            log_key = http.get("/v1/log/keys").json()["log"]
+        server.terminate()
+    verify = ("verify", str(stamp), "--log-key", log_key, "--tsa-roots")
+    holds = place.command(*verify, str(tmp_path / "roots.pem"))
+    assert holds.returncode == 0, holds.stderr
+    assert "timestamp: everything holds" in holds.stdout
+    stranger = place.command(*verify, str(tmp_path / "others.pem"))
+    assert stranger.returncode == 1
+    assert "3. failed" in stranger.stdout
+    told = json.loads(stamp.read_text())
+    size = int(told["checkpoint"].splitlines()[1])
+    told["checkpoint"] = told["checkpoint"].replace(f"\n{size}\n", f"\n{size + 1}\n", 1)
+    stamp.write_text(json.dumps(told))
+    forged = place.command(*verify, str(tmp_path / "roots.pem"))
+    assert forged.returncode == 1
+    assert "2. failed" in forged.stdout

@@ -180,6 +180,7 @@ def test_a_checkpoint_is_kept_only_after_the_one_that_was_looked_at(store: Store
     assert not store.save_checkpoint(4, b"four", after=None)
     assert not store.save_checkpoint(4, b"four", after=2)
     assert store.save_checkpoint(4, b"four", after=3)
+    assert (store.checkpoint_of(3), store.checkpoint_of(4), store.checkpoint_of(5)) == (b"three", b"four", None)
     assert store.checkpoint() == b"four"
 
 
