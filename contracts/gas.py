@@ -21,9 +21,12 @@ from py_ecc.optimized_bls12_381 import curve_order
 from contracts.compile import HERE
 from contracts.tests.bls import Witness, cosignature, quorum_id, uncompressed
 from contracts.tests.chain import Chain, shipped, typed
-from contracts.tests.trees import level, read_huge
-from ledger.merkle import prove_consistency, prove_inclusion, tree_root
+from contracts.tests.trees import equal_leaves, level, read_huge
+from contracts.tests.world import ANCHORER, BUYER, CLAIM, OWNER, TRANSFER, world
+from ledger.entry import USER_TRAINING_RECORD, Entry, encode_entry
+from ledger.merkle import leaf_hash, prove_consistency, prove_inclusion, tree_root
 from tests.anvil import running
+from tests.ledger.written import ORIGIN, Writer
 
 FILE = HERE / "gas.json"
 SIZES = {"2^10": 2**10, "2^20": 2**20, "2^30": 2**30}
@@ -32,13 +35,19 @@ QUORUMS = (1, 1), (6, 8), (32, 32)  # threshold, members
 STARTS = 21  # old sizes for each size
 NOTE_KEY = sha256(b"\x01" + bytes(32)).digest()
 CHECKPOINT = "Checkpoint(bytes32 logId,uint64 size,bytes32 root)"
-ANCHORER = Account.from_key(sha256(b"anchorer").digest())
+FORK = Writer(1)
+NEVER = 2**40  # a deadline, seconds since 1970: figures must not depend on the day
 
 Spread = dict[str, int]
 
 
 def measure(chain: Chain) -> dict[str, Any]:
-    return {"LedgerAnchor": _ledger_anchor(chain), "WitnessQuorum": _witness_quorum(chain)}
+    return {
+        "LedgerAnchor": _ledger_anchor(chain),
+        "WitnessQuorum": _witness_quorum(chain),
+        "ForkRegistry": _fork_registry(chain),
+        "ContributionClaims": _contribution_claims(chain),
+    }
 
 
 def as_text(gas: dict[str, Any]) -> str:
@@ -147,6 +156,55 @@ def _witness_quorum(chain: Chain) -> dict[str, Any]:
         given = quorum, log, size, root, 2**threshold - 1, aggregate
         gas["cosignBls"][name] = used(chain, verbs.cosignBls(*given))
     return gas
+
+
+def _fork_registry(chain: Chain) -> dict[str, Any]:
+    there = world(chain, "log.example/registry")
+    transfer = there.registry.functions.transfer
+    gas = {"deploy": _deployment(chain, "ForkRegistry")}
+    gas["register"] = used(chain, there.register(there.registration(FORK, OWNER.address, deadline=NEVER)))
+    fork = there.id_of(FORK)
+    gas["transfer"] = used(chain, transfer(fork, BUYER.address), by=OWNER.address)
+    message = {"chainForkId": fork, "to": OWNER.address, "transfers": 1, "deadline": NEVER}
+    signature = there.signed(TRANSFER, message, BUYER)
+    gas["transferSigned"] = used(chain, there.registry.functions.transferSigned(fork, OWNER.address, NEVER, signature))
+    return gas
+
+
+def _contribution_claims(chain: Chain) -> dict[str, Any]:
+    """Of one record of some 600 bytes, at every leaf of the tree. The first claim of 256 leaves pays for their word."""
+    record = FORK.record(1)
+    entry = encode_entry(
+        Entry(
+            ORIGIN, FORK.fork_id, 2, sha256(b"before").digest(), USER_TRAINING_RECORD, record.body, record.signatures, 1
+        )
+    )
+    read, leaf = equal_leaves(entry), leaf_hash(entry)
+    there = world(chain, ORIGIN)
+    used(chain, there.register(there.registration(FORK, OWNER.address, deadline=NEVER)))
+    fork, registry = there.id_of(FORK), there.registry.address
+
+    def claim(size: int) -> Iterator[int]:
+        there.grow(size + 77, read)
+        for index in (size // 3, size // 3 + 1):
+            proof = prove_inclusion(index, size + 77, read)
+            verb = there.claims.functions.claim(registry, fork, size + 77, index, entry, proof)
+            yield used(chain, verb, by=OWNER.address)
+
+    def claim_signed(size: int) -> Iterator[int]:
+        for index in (size // 5, size // 5 + 1):
+            message = {"registry": registry, "chainForkId": fork, "index": index, "leafHash": leaf, "deadline": NEVER}
+            proof, signature = prove_inclusion(index, size + 77, read), there.signed(CLAIM, message, OWNER)
+            yield used(
+                chain,
+                there.claims.functions.claimSigned(registry, fork, size + 77, index, entry, proof, NEVER, signature),
+            )
+
+    return {
+        "deploy": _deployment(chain, "ContributionClaims"),
+        "claim": by_size(claim),
+        "claimSigned": by_size(claim_signed),
+    }
 
 
 def used(chain: Chain, verb: Any, by: str | None = None) -> int:
