@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from ledger.anchor import Confirmation
+from ledger.anchor.worker import Worker
 from ledger.api.service import Service
 from ledger.publisher import Publisher
 from ledger.witness.client import State
@@ -70,6 +72,8 @@ class Metrics:
             ["method", "route"], buckets=_REQUEST, registry=registry,
         )  # fmt: skip
         registry.register(_Standings(service.publisher))
+        if service.worker is not None:
+            registry.register(_Anchors(service.worker))
 
     def refused(self, code: str) -> None:
         self._refused.labels(code).inc()
@@ -105,3 +109,29 @@ class _Standings:
             alarms.add_metric([name], standing.alarms)
         yield state
         yield alarms
+
+
+class _Anchors:
+    """How each anchor stood after its last turn."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def collect(self) -> Iterator[Metric]:
+        size = GaugeMetricFamily(
+            "forkledger_anchor_size", "Entries that an anchor covers, by how far its place has taken it for good.",
+            labels=["backend", "confirmation"],
+        )  # fmt: skip
+        lag = GaugeMetricFamily(
+            "forkledger_anchor_lag", "Entries that are published and not anchored.", labels=["backend"]
+        )
+        halted = GaugeMetricFamily(
+            "forkledger_anchor_halted", "1 where a person has to look, 0 where not.", labels=["backend"]
+        )
+        for one in self._worker.standings:
+            size.add_metric([one.backend, Confirmation.LATEST.value], one.anchored)
+            size.add_metric([one.backend, Confirmation.SAFE.value], one.safe)
+            size.add_metric([one.backend, Confirmation.FINALIZED.value], one.settled)
+            lag.add_metric([one.backend], one.lag)
+            halted.add_metric([one.backend], float(one.halted is not None))
+        yield from (size, lag, halted)

@@ -58,6 +58,9 @@ class Readiness:
             notes.append(f"no quorum of witnesses: entries wait {waits:.0f} s for a checkpoint, expected {_LATE:.0f}")
         elif waits > _LATE:
             reasons.append(f"entries wait {waits:.0f} s for a checkpoint, expected at most {_LATE:.0f}")
+        if service.worker is not None:
+            halted = [standing for standing in service.worker.standings if standing.halted]
+            notes += [f"anchoring halted ({standing.backend}): {standing.halted}" for standing in halted]
         return reasons, notes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,10 @@ def test_what_the_service_publishes_is_anchored_once_and_for_good(place: Place, 
     assert receipt["blockHash"] == f"0x{first['block_hash']}"
     assert receipt["to"] == told["contract"]
 
+    figures = httpx.get(f"{server.url}/metrics", trust_env=False).text
+    assert f'confirmation="finalized"}} {float(size)}' in figures
+    assert re.search(r"^forkledger_anchor_halted\{.*\} 0\.0$", figures, re.MULTILINE)
+
     status = place.command("anchor", "status", "--chain-rpc", anvil.url, "--json")
     assert status.returncode == 0, status.stderr
     (standing,) = json.loads(status.stdout)["anchors"]
@@ -98,6 +103,10 @@ def test_a_log_that_went_back_is_not_anchored_and_the_status_says_why(place: Pla
     with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {api_key}"}, trust_env=False) as http:
         send(http, writer(http), 1)
         until(lambda: http.get("/checkpoint").text.splitlines()[1] == "2")
+    server.terminate()
+    server = serve(place, "--chain-rpc", anvil.url)
+    until(lambda: "our log has fewer entries" in httpx.get(f"{server.url}/readyz", trust_env=False).text)
+    assert httpx.get(f"{server.url}/readyz", trust_env=False).status_code == 200  # the log itself goes on
     server.terminate()
     halted = place.command("anchor", "run", "--once", "--chain-rpc", anvil.url)
     assert halted.returncode == 1

@@ -170,8 +170,9 @@ def test_a_fork_that_was_only_begun_stops_no_replay(talked: tuple[Place, str], t
 
 
 def test_the_demo_ends_with_what_it_verified(tmp_path: Path) -> None:
-    done = Place(tmp_path, None).command("demo", "--seed", "3", "--folder", str(tmp_path / "demo"))
+    done = Place(tmp_path, None).command("demo", "--seed", "3", "--folder", str(tmp_path / "demo"), "--chain")
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.strip().splitlines()[-1]
     assert re.fullmatch(r"demo: [1-9]\d* records verified, replay identical, tampering found at leaf \d+", last)
     assert "seed 3" in done.stdout
+    assert "anchored on chain 31337, audited with it, and the saved proof verified without it" in done.stdout
