@@ -1,6 +1,6 @@
 """Anchors published checkpoints on an EVM chain: never a wrong root, never twice, and never silently not at all.
 
-The rules, each with tests in tests/ledger/anchor/test_outbox_rules.py under its number:
+The rules, each with tests in tests/ledger/anchor (test_outbox_rules.py, test_reconcile.py) under its number:
 
 1. The wish to anchor a checkpoint is the checkpoint itself, kept in the transaction that signed it. Only what is
    published is sent.

@@ -58,7 +58,7 @@ class Reconciler:
         self._expected = expected
         self._outbox = outbox
         self._root_at = root_at
-        self._taken: dict[int, int] = {}  # nonces of others' transactions: the block at which each was found so
+        self._taken: dict[int, int] = {}  # nonces of others' transactions, and the block at which that was found
 
     def look(self) -> Seen:
         # From the oldest to the newest, so that none is ahead of the next.
@@ -96,8 +96,11 @@ class Reconciler:
     def settle(self, seen: Seen) -> None:
         """Write down what became for good of nonces that blocks have gone past."""
         final = self._chain.block("finalized")
+        self._taken = {
+            one.nonce: self._taken.get(one.nonce, seen.head.number) for one in seen.passed if one.receipt is None
+        }
         for one in seen.passed:
-            settled = self._settlement(one, seen.head, final)
+            settled = self._settlement(one, final) if final else None
             if settled is not None:
                 try:
                     self._outbox.settle(settled)
@@ -153,18 +156,15 @@ class Reconciler:
                 return Sent(attempts, attempt, receipt)
         return Sent(attempts)
 
-    def _settlement(self, one: Sent, head: Block, final: Block | None) -> Settled | None:
+    def _settlement(self, one: Sent, final: Block) -> Settled | None:
         """None while it may still change."""
         if one.mined is None or one.receipt is None:
-            # Another transaction took the nonce. By when is not known, but by now.
-            since = self._taken.setdefault(one.nonce, head.number)
-            if final is None or final.number < since:
+            # Another transaction took the nonce: nobody knows in which block, but at the latest in that one.
+            if final.number < self._taken[one.nonce]:
                 return None
-            del self._taken[one.nonce]
             return _settled(one.newest, False, final.number, final.hash, 0, final.time)
-        self._taken.pop(one.nonce, None)
         receipt = one.receipt
-        if final is None or final.number < receipt.block:
+        if final.number < receipt.block:
             return None
         block = self._chain.block(receipt.block)
         if block is None or block.hash != receipt.block_hash:

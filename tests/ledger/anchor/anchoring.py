@@ -13,7 +13,7 @@ from ledger import merkle
 from ledger.anchor import Public, Standing
 from ledger.anchor.chain import Identity
 from ledger.anchor.deploy import create_log, deploy
-from ledger.anchor.evm import CODE_HASH, EvmChain, EvmNode, keccak
+from ledger.anchor.evm import CODE_HASH, EvmChain, EvmNode, encode_call, keccak
 from ledger.anchor.outbox import EvmAnchor, Limits
 from ledger.errors import NotFound
 from ledger.store import Outbox
@@ -25,6 +25,7 @@ CAP = 100 * GWEI
 STUCK = 60  # seconds
 NOTE_KEY_HASH = bytes(range(32))
 ORIGIN = "log.example/anchored"
+SOMEBODY = "0x" + "11" * 20
 ANCHORED = "0x" + keccak(b"Anchored(bytes32,uint64,bytes32,uint64,address)").hex()
 
 # Keys of this test alone; what an anvil prints as its own must not hold funds anywhere else.
@@ -93,10 +94,12 @@ class Scene:
         self._opened.append(chain)
         return chain
 
-    def worker(self, chain: Any = None, outbox: Any = None, log: Log | None = None, cap: int = CAP) -> EvmAnchor:
+    def worker(
+        self, chain: Any = None, outbox: Any = None, log: Log | None = None, cap: int = CAP, every: int = 0
+    ) -> EvmAnchor:
         """One that was just started: it knows the outbox and the chain, and nothing else."""
         log = log or self.log
-        limits = Limits(cap, STUCK)
+        limits = Limits(cap, STUCK, every)
         return EvmAnchor(
             chain or self.chain(),
             self.identity,
@@ -190,6 +193,34 @@ class Scene:
         assert set(ours) <= set(anchors)
         assert len(set(ours)) == len(ours)
         assert self.outbox.cost(backend) == sum(row.cost for row in rows)
+
+
+def settled(here: Scene) -> EvmAnchor:
+    """A worker that has seen its first anchor finalized."""
+    worker = here.worker()
+    here.finish(worker)
+    return worker
+
+
+def anchor_by(here: Scene, key: bytes, log: Log, size: int, old: int = 0, **fields: Any) -> None:
+    """Anchor past the worker. With the worker's own key it is a thief's transaction."""
+    call = encode_call("anchor", here.log_id, size, log.root_at(size), log.prove(old, size))
+    here.transact(key, here.contract, call, **fields)
+
+
+def allow(here: Scene, who: str, may: bool = True) -> None:
+    here.transact(ADMIN, here.contract, encode_call("setAnchorer", here.log_id, who, may))
+    here.node.mine()
+
+
+class Wrapped:
+    """A chain that is the real one but for what a test says."""
+
+    def __init__(self, real: EvmChain) -> None:
+        self.real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
 
 
 @contextmanager

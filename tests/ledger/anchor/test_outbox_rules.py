@@ -1,28 +1,38 @@
-"""The eight rules of `ledger.anchor.outbox`, each by the failures that it is there for, on a real node.
+"""The rules of `ledger.anchor.outbox`, each by the failures that it is there for, on a real node.
 
-Blocks come when a test mines one. `Scene.finish` holds the end of each to the promises: every anchored root is ours,
-each size is anchored once, nonces have no gaps, the outbox agrees with the chain.
+Rules 2 and 3 are in test_reconcile.py, and more of rule 6 in test_outbox_crashes.py. Blocks come when a test mines one.
+`Scene.finish` holds the end of each to the promises: every anchored root is ours, each size is anchored once, nonces
+have no gaps, the outbox agrees with the chain.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_account import Account
 
-from ledger.anchor import Confirmation, Public
+from ledger.anchor import Public
 from ledger.anchor.chain import Block, Fees
-from ledger.anchor.evm import EvmChain, encode_call
 from ledger.anchor.outbox import REVERTS
 from ledger.errors import Unavailable
-from tests.anvil import Anvil
-from tests.ledger.anchor.anchoring import ADMIN, CAP, GWEI, KEY, STUCK, THIEF, Log, Scene, scene
+from tests.ledger.anchor.anchoring import (
+    CAP,
+    GWEI,
+    KEY,
+    SOMEBODY,
+    STUCK,
+    THIEF,
+    Log,
+    Scene,
+    Wrapped,
+    allow,
+    anchor_by,
+    scene,
+    settled,
+)
 from tests.ledger.anchor.line import Line, line
-
-SOMEBODY = "0x" + "11" * 20
 
 
 @pytest.fixture
@@ -36,24 +46,6 @@ def wire(here: Scene) -> Iterator[Line]:
     with line(here.url) as made:
         here.url = made.url
         yield made
-
-
-def settled(here: Scene) -> Any:
-    """A worker that has seen its first anchor finalized."""
-    worker = here.worker()
-    here.finish(worker)
-    return worker
-
-
-def anchor_by(here: Scene, key: bytes, log: Log, size: int, old: int = 0, **fields: Any) -> None:
-    """Anchor past the worker. With the worker's own key it is a thief's transaction."""
-    call = encode_call("anchor", here.log_id, size, log.root_at(size), log.prove(old, size))
-    here.transact(key, here.contract, call, **fields)
-
-
-def allow(here: Scene, who: str, may: bool = True) -> None:
-    here.transact(ADMIN, here.contract, encode_call("setAnchorer", here.log_id, who, may))
-    here.node.mine()
 
 
 # --- rule 1: what is published, and nothing else ---
@@ -85,231 +77,6 @@ def test_a_published_size_that_the_log_does_not_have_halts(here: Scene) -> None:
     assert standing.halted == "log: size 6 is published, and our log has fewer entries"
 
 
-# --- rule 2: the right chain and the right code ---
-
-
-@pytest.mark.parametrize(
-    ("meant", "words"),
-    [
-        ({"chain": 1}, "expected chain id 1, 31337 came"),
-        ({"genesis": bytes(32)}, "expected genesis block"),
-        ({"code": bytes(32)}, "expected code at"),
-    ],
-)
-def test_another_chain_or_code_than_expected_halts_at_the_start(here: Scene, meant: Any, words: str) -> None:
-    here.identity = replace(here.identity, **meant)
-    standing = here.worker().turn(here.log.public())
-    assert words in str(standing.halted)
-    assert here.waiting() == []
-
-
-def test_a_new_process_tells_what_is_known_while_it_is_halted_or_the_node_is_away(here: Scene) -> None:
-    worker = settled(here)
-    here.log.grow(2)
-    here.node.stop()
-    away = here.worker().turn(here.log.public())
-    assert (away.anchored, away.settled, away.lag, away.halted) == (5, 5, 2, None)
-    here.outbox.halt(worker.backend, "somebody said so")
-    halted = here.worker().look(here.log.public())
-    assert (halted.settled, halted.lag, halted.halted, halted.waiting) == (5, 2, "somebody said so", None)
-    assert halted.cost == here.outbox.cost(worker.backend) > 0
-
-
-def test_a_halt_outlives_the_process_and_ends_by_a_persons_word(here: Scene) -> None:
-    right, here.identity = here.identity, replace(here.identity, code=bytes(32))
-    worker = here.worker()
-    reason = worker.turn(here.log.public()).halted
-    here.identity = right
-    restarted = here.worker()
-    assert restarted.turn(here.log.public()).halted == reason
-    assert here.waiting() == []
-    here.outbox.resume(worker.backend)
-    here.finish(restarted)
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--chain-id", "31338"), "expected chain id 31337, 31338 came"),
-        (("--timestamp", "1700000000"), "expected genesis block"),
-    ],
-)
-def test_a_node_that_comes_back_as_another_chain_halts(here: Scene, options: tuple[str, ...], words: str) -> None:
-    worker = settled(here)
-    here.node.stop()
-    assert "no answer" in str(worker.turn(here.log.public()).waiting)
-    other = Anvil(*options, port=here.node.port)
-    other.start()
-    try:
-        here.log.grow(3)
-        assert words in str(worker.turn(here.log.public()).halted)
-        assert int(other.call("eth_blockNumber"), 16) == 0
-    finally:
-        other.stop()
-
-
-def test_a_change_of_chain_between_two_turns_is_seen_without_an_error_in_between(here: Scene) -> None:
-    worker = settled(here)
-    here.node.stop()
-    other = Anvil("--timestamp", "1700000000", port=here.node.port)
-    other.start()
-    try:
-        assert "expected genesis block" in str(worker.turn(here.log.public()).halted)
-    finally:
-        other.stop()
-
-
-def test_other_code_at_the_contracts_address_halts(here: Scene) -> None:
-    worker = settled(here)
-    here.node.call("anvil_setCode", here.contract, "0x00")
-    here.node.mine()
-    here.log.grow(1)
-    assert "expected code at" in str(worker.turn(here.log.public()).halted)
-
-
-# --- rule 3: what the contract holds is ours, and what was final stays ---
-
-
-def test_an_anchor_goes_from_pending_over_safe_to_final(here: Scene) -> None:
-    worker = here.worker()
-    seen = []
-    for _ in range(4):
-        seen.append(worker.turn(here.log.public()).confirmation(5))
-        here.node.mine()
-    assert seen == list(Confirmation)
-
-
-def test_looking_changes_nothing(here: Scene) -> None:
-    worker = here.worker()
-    assert worker.look(here.log.public()).lag == 5
-    assert here.waiting() == []
-    worker.turn(here.log.public())
-    here.node.mine(5)
-    assert worker.look(here.log.public()).settled == 5
-    assert len(here.outbox.open(worker.backend)) == 1
-
-
-def test_the_standing_names_transaction_block_cost_and_balance(here: Scene) -> None:
-    standing = here.finish()
-    (line,) = here.node.call("eth_getLogs", {"fromBlock": "0x0", "address": here.contract})[-1:]
-    receipt = here.node.call("eth_getTransactionReceipt", line["transactionHash"])
-    assert standing.transaction == bytes.fromhex(line["transactionHash"][2:])
-    assert standing.block == int(line["blockNumber"], 16)
-    assert standing.cost == int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
-    assert standing.balance == 10**20 - standing.cost
-
-
-def test_a_block_that_is_reorganised_away_is_made_good_with_the_same_bytes(here: Scene) -> None:
-    worker = here.worker()
-    worker.turn(here.log.public())
-    (sent,) = here.waiting()
-    here.node.mine()
-    assert worker.turn(here.log.public()).anchored == 5
-    here.node.call("anvil_reorg", 1, [])  # anvil forgets the transaction; a real node would take it back
-    assert here.sizes() == []
-    assert worker.turn(here.log.public()).pending == 5
-    assert here.waiting() == [sent]
-    here.finish(worker)
-    assert here.sizes() == [5]
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-def test_two_blocks_that_are_reorganised_away_are_made_good_in_the_order_of_nonces(
-    here: Scene, restarted: bool
-) -> None:
-    worker = here.worker()
-    worker.turn(here.log.public())
-    here.node.mine()
-    here.log.grow(3)
-    worker.turn(here.log.public())
-    here.node.mine()
-    assert here.sizes() == [5, 8]
-    here.node.call("anvil_reorg", 2, [])
-    assert here.sizes() == []
-    here.log.grow(4)
-    worker = here.worker() if restarted else worker
-    worker.turn(here.log.public())
-    assert len(here.waiting()) == 2
-    here.node.mine()
-    assert here.sizes() == [5, 8]
-    here.finish(worker)
-    assert here.sizes() == [5, 8, 12]
-
-
-def test_a_reorganisation_of_what_was_final_halts(here: Scene) -> None:
-    worker = settled(here)
-    here.node.call("anvil_reorg", 4, [])
-    here.log.grow(1)
-    standing = worker.turn(here.log.public())
-    assert "was final as" in str(standing.halted)
-    assert here.waiting() == []
-
-
-def test_a_node_that_is_behind_what_was_final_is_waited_for_and_one_that_passes_it_by_halts(here: Scene) -> None:
-    worker = settled(here)
-    here.node.call("anvil_rollback", 4)
-    here.log.grow(1)
-    standing = worker.turn(here.log.public())
-    assert standing.halted is None
-    assert "was final already" in str(standing.waiting)
-    here.node.mine(4)
-    assert "was final as" in str(worker.turn(here.log.public()).halted)
-    assert here.waiting() == []
-
-
-def test_a_node_that_lost_its_state_halts(here: Scene, tmp_path: Path) -> None:
-    genesis = here.node.call("eth_getBlockByNumber", "0x0", False)
-    worker = settled(here)
-    here.node.stop()
-    other = Anvil("--timestamp", str(int(genesis["timestamp"], 16)), port=here.node.port)
-    other.start()  # the same genesis block and nothing after it
-    try:
-        assert "was final already" in str(worker.turn(here.log.public()).waiting)
-        other.mine(20)
-        assert "was final as" in str(worker.turn(here.log.public()).halted)
-    finally:
-        other.stop()
-
-
-def test_a_node_that_kept_its_state_goes_on_where_it_was(tmp_path: Path) -> None:
-    state = ("--state", str(tmp_path / "state.json"), "--preserve-historical-states")
-    with scene(tmp_path, "--no-mining", *state) as here:
-        worker = settled(here)
-        here.node.stop(keep=True)
-        here.log.grow(2)
-        assert worker.turn(here.log.public()).waiting is not None
-        here.node.start()
-        here.finish(worker)
-        assert here.sizes() == [5, 7]
-
-
-def test_another_root_on_another_branch_halts(here: Scene) -> None:
-    worker = here.worker()
-    worker.turn(here.log.public())
-    here.node.mine()
-    worker.turn(here.log.public())
-    here.node.call("anvil_reorg", 1, [])
-    anchor_by(here, KEY, Log(5, b"forged"), 5)
-    here.node.mine()
-    standing = worker.turn(here.log.public())
-    assert "at size 5 our root is" in str(standing.halted)
-    assert here.waiting() == []
-
-
-def test_a_size_on_chain_that_our_log_does_not_have_halts(here: Scene) -> None:
-    anchor_by(here, KEY, Log(9), 9)
-    here.node.mine()
-    standing = here.worker().turn(here.log.public())
-    assert standing.halted == "contract: it holds size 9, and our log has fewer entries"
-
-
-def test_a_log_that_the_contract_does_not_know_is_waited_for(here: Scene) -> None:
-    here.log_id = bytes(32)
-    standing = here.worker().turn(here.log.public())
-    assert "knows no log" in str(standing.waiting)
-    assert here.waiting() == []
-
-
 # --- rule 4: the newest, one at a time ---
 
 
@@ -322,6 +89,22 @@ def test_checkpoints_that_come_while_one_is_under_way_are_anchored_by_the_newest
     here.node.mine()
     here.finish(worker)
     assert here.sizes() == [5, 17]
+
+
+def test_an_anchor_waits_until_the_one_before_is_as_old_as_was_asked(here: Scene) -> None:
+    here.now = int(here.node.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16) * 1_000_000
+    worker = here.worker(every=3600)
+    here.finish(worker)
+    for entries in (2, 3):  # by what is kept while it is not final, and by what is final
+        here.log.grow(entries)
+        standing = worker.turn(here.log.public())
+        assert (here.waiting(), standing.waiting) == ([], None)
+        here.node.mine()
+    here.wait(3600 + 600)
+    worker.turn(here.log.public())
+    assert len(here.waiting()) == 1
+    here.finish(worker)
+    assert here.sizes() == [5, 10]
 
 
 def test_two_workers_of_one_key_and_one_outbox_send_one_transaction(here: Scene) -> None:
@@ -497,6 +280,50 @@ def test_a_nonce_that_another_transaction_took_is_given_up_and_the_next_one_used
     here.finish(worker)
     assert here.sizes() == [5]
     assert [row.anchored for row in here.outbox.settled(worker.backend)] == [False, True]
+
+
+def test_a_nonce_that_was_taken_is_given_up_only_when_that_is_final(here: Scene) -> None:
+    """Taken, given back by a reorganisation, and taken again: what counts is the second time. Then it is given back."""
+    empty, worker = Log().public(), here.worker()
+    worker.turn(here.log.public())
+    for _ in range(2):
+        here.transact(KEY, SOMEBODY)
+        here.node.mine()
+        worker.turn(empty)
+        assert worker.turn(empty).halted is None
+        here.node.call("anvil_reorg", 1, [])
+        worker.turn(empty)
+        for sent in here.waiting():
+            here.node.call("anvil_dropTransaction", sent)
+        here.node.mine(2)
+    assert here.outbox.settled(worker.backend) == []
+    here.finish(worker)
+    assert here.sizes() == [5]
+    assert here.nonce() == 1
+
+
+def test_two_workers_may_settle_a_taken_nonce_at_once(here: Scene) -> None:
+    quick, empty = here.worker(), Log().public()
+    quick.turn(here.log.public())
+    here.transact(KEY, SOMEBODY)
+    here.node.mine()
+
+    class Slow(Wrapped):
+        asked = 0
+
+        def block(self, which: int | str) -> Block | None:
+            self.asked += which == "finalized"
+            if which == "finalized" and self.asked == 4:  # to settle by, in its second turn
+                quick.turn(empty)
+                here.node.mine()
+            return self.real.block(which)
+
+    slow = here.worker(chain=Slow(here.chain()))
+    assert [worker.turn(empty).halted for worker in (quick, slow)] == [None, None]
+    here.node.mine(4)
+    assert (slow.turn(empty).halted, len(here.outbox.settled(slow.backend))) == (None, 1)
+    here.finish(slow)
+    assert here.sizes() == [5]
 
 
 def test_a_gap_that_a_reorganisation_leaves_is_filled(here: Scene) -> None:
@@ -705,8 +532,9 @@ def test_a_transaction_that_ran_out_of_gas_is_followed_by_one_with_more(here: Sc
 def test_transactions_that_fail_again_and_again_halt_before_the_account_is_empty(here: Scene) -> None:
     class Hopeless(Wrapped):
         def sign(self, nonce: int, call: bytes, gas: int, fees: Fees) -> bytes:
-            return bytes(self.real.sign(nonce, call, 30_000, fees))  # enough to be taken, never to be done
+            return bytes(self.real.sign(nonce, call, gas if mended else 30_000, fees))  # taken, but never done
 
+    mended = False
     worker = here.worker(chain=Hopeless(here.chain()))
     for _ in range(REVERTS + 3):
         standing = worker.turn(here.log.public())
@@ -715,16 +543,6 @@ def test_transactions_that_fail_again_and_again_halt_before_the_account_is_empty
     assert here.outbox.halted(worker.backend) == standing.halted
     assert "refused 3 transactions in a row" in str(standing.halted)
     here.outbox.resume(worker.backend)
-    restarted = here.worker()
-    here.finish(restarted)
+    mended = True
+    here.finish(worker)
     assert here.sizes() == [5]
-
-
-class Wrapped:
-    """A chain that is the real one but for what a test says."""
-
-    def __init__(self, real: EvmChain) -> None:
-        self.real = real
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
