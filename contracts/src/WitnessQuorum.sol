@@ -198,6 +198,7 @@ contract WitnessQuorum {
         quorums[quorumId] = Quorum(kind, threshold, uint8(members), made);
     }
 
+    /// @dev The quorum of this id, whose witnesses sign in this way.
     function _quorum(bytes32 quorumId, Kind kind) private view returns (Quorum memory quorum) {
         quorum = quorums[quorumId];
         if (quorum.kind != kind) revert NoQuorum(quorumId);
@@ -218,6 +219,7 @@ contract WitnessQuorum {
         }
     }
 
+    /// @dev Remembers and tells that a quorum cosigned; the caller has checked it.
     function _record(bytes32 quorumId, bytes32 logId, uint64 size, bytes32 root, uint256 signers) private {
         cosigned[quorumId][keccak256(abi.encode(logId, size, root))] = true;
         emit Cosigned(quorumId, logId, size, root, signers);
