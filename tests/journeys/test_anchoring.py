@@ -41,18 +41,30 @@ def anchors(server: Server, size: int | None = None) -> dict[str, Any]:
     return dict(answer.raise_for_status().json())
 
 
+def receipt_nonce(node: Anvil, anchor: dict[str, Any]) -> str:
+    return str(node.call("eth_getTransactionByHash", anchor["found_under"])["nonce"])
+
+
 def writer(http: httpx.Client) -> Writer:
     return Writer(1, http.get("/healthz").json()["origin"])
 
 
-def test_what_the_service_publishes_is_anchored_once_and_for_good(place: Place, serve: Serve, anvil: Anvil) -> None:
-    api_key = place.new_app()
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Where the ledger is, in words of the command line."""
+    return ("--database-url", request.getfixturevalue("postgres_url")) if request.param == "postgres" else ()
+
+
+def test_what_the_service_publishes_is_anchored_once_and_for_good(
+    place: Place, serve: Serve, anvil: Anvil, database: tuple[str, ...]
+) -> None:
+    api_key = json.loads(place.command("keys", "add-app", "an app", "--json").stdout)["api_key"]
     told = deployed(place, anvil)
     assert json.loads((place.data / "anchor.json").read_text()) == told
     again = place.command("anchor", "deploy", "--chain-rpc", anvil.url, "--json")
     assert json.loads(again.stdout) == told
 
-    server = serve(place, "--chain-rpc", anvil.url)
+    server = serve(place, "--chain-rpc", anvil.url, *database)
     with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {api_key}"}, trust_env=False) as http:
         send(http, writer(http), 3)
     until(lambda: bool(anchors(server)["anchors"]))
@@ -72,13 +84,20 @@ def test_what_the_service_publishes_is_anchored_once_and_for_good(place: Place, 
     assert f'confirmation="finalized"}} {float(size)}' in figures
     assert re.search(r"^forkledger_anchor_halted\{.*\} 0\.0$", figures, re.MULTILINE)
 
-    status = place.command("anchor", "status", "--chain-rpc", anvil.url, "--json")
+    status = place.command("anchor", "status", "--chain-rpc", anvil.url, "--json", *database)
     assert status.returncode == 0, status.stderr
     (standing,) = json.loads(status.stdout)["anchors"]
     assert (standing["anchored"], standing["settled"], standing["halted"]) == (size, size, None)
     assert standing["cost"] == int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
-    table = place.command("anchor", "status").stdout  # no node is asked: what the outbox knows
+    table = place.command("anchor", "status", *database).stdout  # no node is asked: what the outbox knows
     assert f"{size} entries, finalized" in table
+    # Another process beside the server finds it done, and sends nothing.
+    beside = place.command("anchor", "run", "--once", "--chain-rpc", anvil.url, *database)
+    assert beside.returncode == 0, beside.stderr
+    assert (
+        int(anvil.call("eth_getTransactionCount", receipt["from"], "latest"), 16)
+        == int(receipt_nonce(anvil, first), 16) + 1
+    )
 
 
 def test_a_log_that_went_back_is_not_anchored_and_the_status_says_why(place: Place, serve: Serve, anvil: Anvil) -> None:
