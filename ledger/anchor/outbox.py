@@ -74,28 +74,27 @@ class EvmAnchor:
 
     def turn(self, public: Public) -> Standing:
         """One step. Whatever the world does raises nothing: it is waited for; what must not be halts the backend."""
-        return self._stand(public, self._step)
+        return self._stand(public, self._step, self._halt)
 
     def look(self, public: Public) -> Standing:
         """How things stand, without a step: nothing is sent, and nothing written down."""
-        return self._stand(public, self._look)
+        return self._stand(public, self._look, lambda _: None)
 
-    def _stand(self, public: Public, step: Callable[[Public], object]) -> Standing:
+    def _stand(self, public: Public, step: Callable[[Public], object], halt: Callable[[str], None]) -> Standing:
         self._standing = replace(self._standing, waiting=None)
         try:
             self._standing = self._known(public)
             if self._standing.halted is None:
                 step(public)
-        except Halted as found:
-            self._halt(str(found))
-        except Unavailable as away:
-            self._standing = replace(self._standing, waiting=str(away))
-        except LedgerError as found:  # a proof that cannot be made, kept bytes that are no transaction
-            self._halt(str(found))
+        except LedgerError as error:
+            if isinstance(error, Unavailable) and not isinstance(error, Halted):
+                self._standing = replace(self._standing, waiting=str(error))
+            else:  # also a proof that cannot be made, and kept bytes that are no transaction
+                self._standing = replace(self._standing, halted=str(error))
+                halt(str(error))
         return self._standing
 
     def _halt(self, reason: str) -> None:
-        self._standing = replace(self._standing, halted=reason)
         self._reverts = 0  # whoever resumes has looked
         try:
             self._outbox.halt(self.backend, reason)

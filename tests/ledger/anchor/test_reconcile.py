@@ -134,6 +134,13 @@ def test_looking_changes_nothing(here: Scene) -> None:
     assert len(here.outbox.open(worker.backend)) == 1
 
 
+def test_looking_at_what_must_not_be_tells_it_and_halts_nobody(here: Scene) -> None:
+    here.identity = replace(here.identity, code=bytes(32))
+    worker = here.worker()
+    assert "expected code at" in str(worker.look(here.log.public()).halted)
+    assert here.outbox.halted(worker.backend) is None
+
+
 def test_the_standing_names_transaction_block_cost_and_balance(here: Scene) -> None:
     standing = here.finish()
     (line,) = here.node.call("eth_getLogs", {"fromBlock": "0x0", "address": here.contract})[-1:]
