@@ -227,5 +227,7 @@ class Wrapped:
 def scene(folder: Path, *options: str) -> Iterator[Scene]:
     with running(*options) as node:
         made = Scene(node, folder)
-        yield made
-        made.close()
+        try:
+            yield made
+        finally:
+            made.close()
