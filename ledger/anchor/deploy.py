@@ -1,4 +1,4 @@
-"""Puts the contract on a chain and creates the log in it. What is done already is found and not done again."""
+"""Puts a contract on a chain, and creates the log in its own. What is done already is found and not done again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ledger.anchor.chain import Block, market
-from ledger.anchor.evm import ADDRESS, CODE_HASH, CREATION, EvmChain, EvmNode, address, encode_call, keccak
+from ledger.anchor.evm import LEDGER_ANCHOR, Artifact, EvmChain, EvmNode, address, encode_call, keccak
 from ledger.errors import ChainRefused, Conflict, Refused, Unavailable
 
 FACTORY = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
@@ -20,25 +20,33 @@ Pause = Callable[[], None]
 """Returns after about a second."""
 
 
-def deploy(node: EvmNode, highest_fee: int, pause: Pause, plainly: bool = False) -> str:
-    """Put the contract LedgerAnchor where it belongs and return its address. Raises Refused where no factory stands.
+def deploy(
+    node: EvmNode, highest_fee: int, pause: Pause, plainly: bool = False, contract: Artifact = LEDGER_ANCHOR
+) -> str:
+    """Put the contract where it belongs and return its address. Raises Refused where no factory stands.
 
     `plainly` does without the factory: at another address, and once more each time.
     """
     # 1. Perhaps it is there.
-    head = _head(node)
-    if not plainly and keccak(node.code(ADDRESS, head)) == CODE_HASH:
-        return ADDRESS
+    if not plainly and stands(node, contract, contract.address):
+        return contract.address
     # 2. Through the factory, whose answer to the right code is the right address.
-    if not plainly and not node.code(FACTORY, head):
+    if not plainly and not node.code(FACTORY, head_of(node)):
         raise Refused(f"chain {node.chain_id()}: no CREATE2 factory stands at {FACTORY}; deploy plainly there")
-    to, data = (None, CREATION) if plainly else (FACTORY, _SALT + CREATION)
-    receipt = _transact(node, to, data, highest_fee, pause)
-    placed = address(receipt["contractAddress"]) if plainly else ADDRESS
+    to, code = (None, contract.creation) if plainly else (FACTORY, _SALT + contract.creation)
+    receipt = transact(node, to, code, highest_fee, pause)
+    placed = address(receipt["contractAddress"]) if plainly else contract.address
     # 3. What stands there is ours.
-    if keccak(node.code(placed, _head(node))) != CODE_HASH:
-        raise Conflict(f"contract at {placed}: expected the code with hash {CODE_HASH.hex()}, other code stands there")
+    if not stands(node, contract, placed):
+        raise Conflict(
+            f"contract at {placed}: expected the code with hash {contract.code_hash.hex()}, other code stands there"
+        )
     return placed
+
+
+def stands(node: EvmNode, contract: Artifact, at: str) -> bool:
+    """Whether the contract's code stands at an address."""
+    return keccak(node.code(at, head_of(node))) == contract.code_hash
 
 
 def log_id_of(creator: str, origin: str, note_key_hash: bytes) -> bytes:
@@ -51,21 +59,21 @@ def create_log(
 ) -> bytes:
     """Create the log, administered by the node's account, and return its id. `anchorer` may anchor in it."""
     log_id = log_id_of(node.sender, origin, note_key_hash)
-    if EvmChain(node, node.chain_id(), contract, log_id).held(_head(node)) is None:
-        _transact(node, contract, encode_call("createLog", origin, note_key_hash, anchorer), highest_fee, pause)
+    if EvmChain(node, node.chain_id(), contract, log_id).held(head_of(node)) is None:
+        transact(node, contract, encode_call("createLog", origin, note_key_hash, anchorer), highest_fee, pause)
     return log_id
 
 
-def _head(node: EvmNode) -> Block:
+def head_of(node: EvmNode) -> Block:
     head = node.block("latest")
     if head is None:
         raise Unavailable("chain node: expected a latest block, it has none")
     return head
 
 
-def _transact(node: EvmNode, to: str | None, data: bytes, highest_fee: int, pause: Pause) -> Any:
+def transact(node: EvmNode, to: str | None, data: bytes, highest_fee: int, pause: Pause) -> Any:
     """Send one transaction and wait until it is in a block. Returns the receipt."""
-    head = _head(node)
+    head = head_of(node)
     fees = market(node.tip(), head.base_fee, highest_fee)
     if fees is None:
         raise Unavailable(

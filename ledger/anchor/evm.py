@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -27,15 +28,35 @@ from ledger.errors import ChainRefused, LedgerError, Malformed, NoFunds, Unavail
 # anybody who sends a service JSON that is nested deeply enough ends it.
 sys.setrecursionlimit(min(sys.getrecursionlimit(), 1000))
 
-_SHIPPED = json.loads(resources.files("ledger.anchor").joinpath("LedgerAnchor.json").read_text())
-CODE_HASH = bytes.fromhex(_SHIPPED["codeHash"][2:])
-ADDRESS: str = _SHIPPED["address"]  # where the CREATE2 factory puts it, on every chain
-CREATION = bytes.fromhex(_SHIPPED["bytecode"][2:])
 
-_ABI = {(each["type"], each["name"]): each for each in _SHIPPED["abi"] if "name" in each}
-_ERRORS = {Web3.keccak(text=abi_to_signature(abi))[:4]: abi for (kind, _), abi in _ABI.items() if kind == "error"}
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A contract as it ships with this package."""
+
+    name: str
+    address: str  # where the CREATE2 factory puts it, on every chain
+    code_hash: bytes  # 32
+    creation: bytes
+    abi: Sequence[dict[str, Any]] = field(repr=False)
+
+
+def _shipped(name: str) -> Artifact:
+    told = json.loads(resources.files("ledger.anchor").joinpath(f"{name}.json").read_text())
+    raw = {field: bytes.fromhex(told[field][2:]) for field in ("codeHash", "bytecode")}
+    return Artifact(name, told["address"], raw["codeHash"], raw["bytecode"], told["abi"])
+
+
+LEDGER_ANCHOR, FORK_REGISTRY = _shipped("LedgerAnchor"), _shipped("ForkRegistry")
+CODE_HASH, ADDRESS = LEDGER_ANCHOR.code_hash, LEDGER_ANCHOR.address
+
+_ABI = {(each["type"], each["name"]): each for each in LEDGER_ANCHOR.abi if "name" in each}
+_ERRORS = {
+    Web3.keccak(text=abi_to_signature(abi))[:4]: abi
+    for abi in (*LEDGER_ANCHOR.abi, *FORK_REGISTRY.abi)
+    if abi["type"] == "error"
+}
 _ANCHORED = event_abi_to_log_topic(_ABI["event", "Anchored"])
-_CONTRACT = Web3().eth.contract(abi=_SHIPPED["abi"])
+_CONTRACTS = {each.name: Web3().eth.contract(abi=each.abi) for each in (LEDGER_ANCHOR, FORK_REGISTRY)}
 _CODEC = Web3().codec
 _MAY = 1  # contracts/src/LedgerAnchor.sol, anchorers
 
@@ -121,6 +142,10 @@ class EvmNode:
     def sign(self, **transaction: Any) -> bytes:
         """A transaction of its fields, EIP-1559."""
         return bytes(self._account.sign_transaction({"type": 2, **transaction}).raw_transaction)
+
+    def sign_typed(self, typed: Mapping[str, Any]) -> bytes:
+        """EIP-712 typed data: 65 bytes, r || s || v."""
+        return bytes(self._account.sign_typed_data(full_message=dict(typed)).signature)
 
     def send(self, data: bytes) -> None:
         """Hand over signed bytes. The same again is nothing, in a block or not. Raises NoFunds."""
@@ -277,9 +302,9 @@ def keccak(data: bytes) -> bytes:
     return bytes(Web3.keccak(data))
 
 
-def encode_call(name: str, *arguments: Any) -> bytes:
-    """A call of the contract LedgerAnchor."""
-    return bytes(HexBytes(_CONTRACT.encode_abi(name, arguments)))
+def encode_call(name: str, *arguments: Any, of: Artifact = LEDGER_ANCHOR) -> bytes:
+    """A call of a contract's function."""
+    return bytes(HexBytes(_CONTRACTS[of.name].encode_abi(name, arguments)))
 
 
 def _at(block: Block) -> dict[str, Any]:
