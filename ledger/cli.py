@@ -72,12 +72,17 @@ LogId = Annotated[
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What could not be done is one line on standard error and exit code 3."""
+    import sqlite3
+
     from ledger.errors import LedgerError
 
     try:
         yield
     except (LedgerError, OSError) as error:
         typer.echo(str(error), err=True)
+        raise typer.Exit(3) from None
+    except sqlite3.DatabaseError as error:  # a file that opened and is damaged further in
+        typer.echo(f"SQLite cannot read on ({error}); `forkledger audit FILE` says what is wrong", err=True)
         raise typer.Exit(3) from None
 
 

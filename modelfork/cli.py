@@ -34,6 +34,8 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
+    import sqlite3
+
     from ledger.errors import LedgerError
     from modelfork.errors import Diverged, ForkError
 
@@ -44,6 +46,9 @@ def _refusals() -> Iterator[None]:
         raise typer.Exit(1) from None
     except (LedgerError, ForkError, OSError) as error:
         typer.echo(str(error), err=True)
+        raise typer.Exit(3) from None
+    except sqlite3.DatabaseError as error:  # a file that opened and is damaged further in
+        typer.echo(f"SQLite cannot read on ({error}); `forkledger audit FILE` says what is wrong", err=True)
         raise typer.Exit(3) from None
 
 

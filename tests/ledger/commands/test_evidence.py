@@ -248,3 +248,23 @@ def test_an_anchor_proof_is_put_in_from_a_service_as_from_its_folder(
         assert done.exit_code == 0, done.output
         checked = CliRunner().invoke(app, ["verify", str(file), "--log-key", LOG_KEY.vkey, "--block", block])
         assert (checked.exit_code, "anchored: size 3, " in checked.stdout) == (0, True), checked.output
+
+
+PAGE = 4096
+
+
+def test_a_file_that_is_damaged_anywhere_ends_in_a_line_and_no_traceback(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.close()
+    file = tmp_path / "data" / LEDGER_FILE
+    whole = file.read_bytes()
+    ended = set()
+    for start in range(PAGE, len(whole), PAGE):
+        file.write_bytes(whole[:start] + bytes([255] * 64) + whole[start + 64 :])
+        for words in (
+            ["evidence", WRITER.fork_id, "--version", "1", "--data", str(file.parent), "-o", str(tmp_path / "out")],
+            ["watch", WRITER.fork_id, "--log", str(file), "--log-key", LOG_KEY.vkey, "--state", str(tmp_path / "kept")],
+        ):
+            done = CliRunner().invoke(app, words)
+            assert isinstance(done.exception, SystemExit | None), (start, words, done.exception)
+            ended.add((done.exit_code, "SQLite cannot read on" in done.stderr))
+    assert (3, True) in ended
