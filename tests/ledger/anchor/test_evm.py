@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from eth_account import Account
@@ -15,23 +14,10 @@ from ledger.anchor.deploy import FACTORY, create_log, deploy, log_id_of
 from ledger.anchor.evm import ADDRESS, CODE_HASH, EvmChain, EvmNode, address, encode_call, keccak
 from ledger.errors import ChainRefused, Malformed, NoFunds, Refused, Unavailable
 from tests.anvil import Anvil
-from tests.ledger.anchor.anchoring import ADMIN, CAP, GWEI, KEY, NOTE_KEY_HASH, ORIGIN, THIEF, Scene, scene
-from tests.ledger.anchor.line import Line, line
+from tests.ledger.anchor.anchoring import ADMIN, CAP, GWEI, KEY, NOTE_KEY_HASH, ORIGIN, THIEF, Scene
+from tests.ledger.anchor.line import Line
 
 FEES = Fees(10 * GWEI, GWEI)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Scene]:
-    with scene(tmp_path, "--no-mining") as made:
-        yield made
-
-
-@pytest.fixture
-def wire(here: Scene) -> Iterator[Line]:
-    with line(here.url) as made:
-        here.url = made.url
-        yield made
 
 
 @pytest.fixture

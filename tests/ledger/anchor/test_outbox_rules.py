@@ -5,9 +5,7 @@ Rules 2 and 3 are in test_reconcile.py, and more of rule 6 in test_outbox_crashe
 have no gaps, the outbox agrees with the chain.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,24 +27,9 @@ from tests.ledger.anchor.anchoring import (
     Wrapped,
     allow,
     anchor_by,
-    scene,
     settled,
 )
-from tests.ledger.anchor.line import Line, line
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Scene]:
-    with scene(tmp_path, "--no-mining") as made:
-        yield made
-
-
-@pytest.fixture
-def wire(here: Scene) -> Iterator[Line]:
-    with line(here.url) as made:
-        here.url = made.url
-        yield made
-
+from tests.ledger.anchor.line import Line
 
 # --- rule 1: what is published, and nothing else ---
 

@@ -3,7 +3,6 @@
 On a real node, which is reorganised, exchanged and made to forget.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,6 @@ from tests.ledger.anchor.anchoring import (
     scene,
     settled,
 )
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Scene]:
-    with scene(tmp_path, "--no-mining") as made:
-        yield made
-
 
 # --- rule 2: the right chain and the right code ---
 
