@@ -25,9 +25,11 @@ from contracts.tests.world import (
 )
 from ledger.entry import decode_entry, encode_entry
 from ledger.merkle import leaf_hash
+from ledger.wire.v1 import entry_pb2 as wire
 from tests.ledger.written import Writer
 
-PINNED, CURRENT = 40, 44
+PINNED, CURRENT = 300, 304
+AGAIN = 128, 256  # so far behind the first record stand its bytes again
 HONEST = 0
 
 
@@ -106,6 +108,8 @@ def forgeries(record: bytes) -> list[bytes]:
         record[:end] + b"\x18\x82\x00" + record[end + 2 :],
         record[:end] + b"\x18" + b"\x82" * 9 + b"\x02" + record[end + 2 :],  # more than 64 bits
         record[:end] + b"\x18" + b"\x82" * 10 + b"\x01" + record[end + 2 :],
+        record[: end + 2] + b"\x22\x1f" + record[end + 5 :],  # previous of 31 and of 33 bytes
+        record[: end + 2] + b"\x22\x21\x00" + record[end + 4 :],
         record[1:],
         record[: end + 10],
         record[:start] + b"\x12\x25" + fork + b"0" + record[end:],  # 37 characters
@@ -125,6 +129,8 @@ def there(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Claimed:
     bad = [elsewhere, *forgeries(record)]
     entries = [*entries, *bad]
     entries += [b"padding %d" % i for i in range(CURRENT - len(entries))]
+    for further in AGAIN:
+        entries[entries.index(record) + further] = record
     there = world(chain)
     there.grow(PINNED, reader(entries))
     there.grow(CURRENT, reader(entries), pin=False)
@@ -241,7 +247,24 @@ def test_an_entry_cut_anywhere_is_refused(there: Claimed) -> None:
     whole = there.entries[index]
     for length in range(0, len(whole), 7):
         assert there.refusal(there.claim(index, entry=whole[:length]))[0] in {"BadEntry", "NotARecord"}
-    assert there.refusal(there.claim(index, entry=whole + bytes(66_000)))[0] == "BadEntry"
+
+
+def test_an_entry_has_at_most_65535_bytes(there: Claimed) -> None:
+    read = wire.Entry.FromString(there.entries[there.record(there.writers[0], 1)])
+    for length, refusal in ((65_000, "NotIncluded"), (65_400, "BadEntry")):
+        read.body = bytes(length)
+        entry = read.SerializeToString(deterministic=True)
+        assert (len(entry) > 65_535) == (refusal == "BadEntry")
+        assert there.refusal(there.claim(2, entry=entry))[0] == refusal
+
+
+def test_each_leaf_has_a_bit_of_its_own(there: Claimed) -> None:
+    """Here the log took the same bytes in three times: to the contract, three leaves are three records."""
+    first = there.entries.index(there.entries[there.record(there.writers[0], 1)])
+    for index in (first, *(first + further for further in AGAIN)):
+        there.world.chain.send(there.claim(index), by=OWNER.address)
+    for index in (first, *(first + further for further in AGAIN)):
+        assert there.refusal(there.claim(index)) == ("AlreadyClaimed", there.world.log, index)
 
 
 @settings(max_examples=40)
