@@ -50,7 +50,7 @@ def test_its_command_is_one_that_the_command_line_takes(service: dict[str, Any])
     context = taken.make_context(words[0], words[1:])
     assert context.params == {
         "data": Path("/data"), "keys": Path("/keys"), "origin": "", "host": "0.0.0.0", "port": 8000,
-        "database_url": "", "policy": None,
+        "database_url": "", "policy": None, "chain_rpc": "", "tsa": "",
     }  # fmt: skip
     assert {f"FORKLEDGER_{name.upper()}" for name in ("data", "keys")} <= set(
         re.findall(r"FORKLEDGER_\w+", service["build"]["dockerfile_inline"])
