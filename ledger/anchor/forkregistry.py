@@ -46,7 +46,7 @@ def register(
         raise Unavailable(f"chain: {node.sender} has a transaction under way; run this again once it is in a block")
     # 3. The contract checks the consent, the attestation and the deadline before it is paid for.
     given = (
-        f"0x{naming.ledger_anchor.hex()}", naming.log_id, naming.fork_id_hash, f"0x{naming.owner.hex()}",
+        naming.ledger_anchor, naming.log_id, naming.fork_id_hash, naming.owner,
         registration.ledger_key, registration.ledger_signature, registration.deadline,
     )  # fmt: skip
     call = encode_call("register", given, consent, attestation, of=FORK_REGISTRY)
