@@ -22,6 +22,7 @@ import typer
 from ledger import __version__
 
 if TYPE_CHECKING:
+    from ledger.commands.anchor_fork import House
     from ledger.main import Anchoring
 
 app = typer.Typer(
@@ -67,6 +68,9 @@ Genesis = Annotated[str, typer.Option("--genesis", metavar="HASH", help="The has
 LogId = Annotated[
     str, typer.Option("--log-id", metavar="HASH", help="The log's id in the contract. [any with its name and key]")
 ]
+Registry = Annotated[
+    str, typer.Option("--registry", metavar="ADDRESS", help="The contract ForkRegistry. [where its code puts it]")
+]
 
 
 @contextmanager
@@ -86,14 +90,14 @@ def _refusals() -> Iterator[None]:
         raise typer.Exit(3) from None
 
 
-def _bytes_of(given: str, size: int, option: str) -> bytes | None:
+def _bytes_of(given: str, size: int | None, option: str) -> bytes | None:
     """What an option says in hex, with or without 0x; None where it was left out."""
     try:
         found = bytes.fromhex(given.removeprefix("0x"))
     except ValueError:
         found = b""
-    if given and len(found) != size:
-        raise typer.BadParameter(f"expected {2 * size} hex digits", param_hint=option)
+    if given and (not found or size not in (None, len(found))):
+        raise typer.BadParameter(f"expected {2 * size if size else 'pairs of'} hex digits", param_hint=option)
     return found or None
 
 
@@ -118,6 +122,14 @@ def _anchoring(keys: Path, rpc: str, tsa: str = "") -> Anchoring:
         tsa_roots=settings.tsa_roots,
         every=settings.anchor_every,
     )
+
+
+def _house(data: Path | None, keys: Path | None, database_url: str, rpc: str) -> tuple[House, Anchoring]:
+    from ledger.commands.anchor_fork import House
+    from ledger.settings import Settings
+
+    data, keys, _ = _places(data, keys)
+    return House(data, keys, database_url or Settings().database_url), _anchoring(keys, rpc)
 
 
 def _print_version(wanted: bool) -> None:
@@ -518,6 +530,9 @@ def anchor_deploy(
     plainly: Annotated[
         bool, typer.Option(help="Without the CREATE2 factory, where a chain has none: at an address of its own.")
     ] = False,
+    registry: Annotated[
+        bool, typer.Option("--registry", help="Another contract instead: ForkRegistry, which `anchor register` needs.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put the contract on a chain, create this log in it, and note both in the data folder as anchor.json.
@@ -529,6 +544,11 @@ def anchor_deploy(
 
     with _refusals():
         data, keys, _ = _places(data, keys)
+        if registry:
+            from ledger.commands import anchor_fork
+
+            anchor_fork.deploy_registry(keys, _anchoring(keys, chain_rpc), admin_key, plainly, as_json)
+            return
         command.deploy(data, keys, _anchoring(keys, chain_rpc), admin_key, plainly, as_json)
 
 
@@ -573,6 +593,74 @@ def anchor_status(
         wanted = _anchoring(keys, chain_rpc)
         goes_on = command.status(data, database_url or Settings().database_url, wanted, as_json)
     raise typer.Exit(0 if goes_on else 1)
+
+
+@anchor_app.command("register")
+def anchor_register(
+    fork: Annotated[str, typer.Argument(metavar="FORK", help="The id of a fork in service custody.")],
+    owner: Annotated[str, typer.Option(metavar="ADDRESS", help="Who is to own it on the chain.")],
+    registry: Registry = "",
+    wants_consent: Annotated[
+        bool, typer.Option("--show-consent", help="Print what the owner's wallet signs (EIP-712), and send nothing.")
+    ] = False,
+    deadline: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="SECONDS", help="Since 1970: until when what is signed counts. [in a week]"),
+    ] = None,
+    consent: Annotated[
+        str, typer.Option(metavar="HEX", help="The owner's signature of what --show-consent prints.")
+    ] = "",
+    for_good: Annotated[bool, typer.Option("--public-for-good", help="Send it. Nobody can ever take it back.")] = False,
+    data: Data = None,
+    keys: Keys = None,
+    database_url: DatabaseUrl = "",
+    chain_rpc: ChainRpc = "",
+    as_json: AsJson = False,
+) -> None:
+    """Name a fork's owner on the chain that this log is anchored on. PUBLIC FOR GOOD, and only as the person asks.
+
+    First with --show-consent, for the owner's wallet to sign (eth_signTypedData_v4); then with that signature as
+    --consent, the same --deadline, and --public-for-good. The fork's key signs, the anchoring key attests and pays.
+    """
+    from ledger.commands import anchor_fork as command
+
+    to = _bytes_of(owner, 20, "--owner")
+    if to is None:
+        raise typer.BadParameter("expected 40 hex digits", param_hint="--owner")
+    at = _bytes_of(registry, 20, "--registry")
+    signed = _bytes_of(consent, None, "--consent")
+    with _refusals():
+        house, wanted = _house(data, keys, database_url, chain_rpc)
+        if wants_consent:
+            command.show_consent(house, fork, to, at, deadline)
+            return
+        if signed is None or deadline is None:
+            raise typer.BadParameter("expected with the --deadline that the owner signed", param_hint="--consent")
+        command.register(house, wanted, fork, to, at, signed, deadline, for_good, as_json)
+
+
+@anchor_app.command("owner")
+def anchor_owner(
+    fork: Annotated[str, typer.Argument(metavar="FORK", help="The fork's id.")],
+    registry: Registry = "",
+    data: Data = None,
+    keys: Keys = None,
+    database_url: DatabaseUrl = "",
+    chain_rpc: ChainRpc = "",
+    as_json: AsJson = False,
+) -> None:
+    """Who owns a fork on the chain: registered, pending, or false. Sends nothing. Ends with 1 when false.
+
+    The ledger decides who may sign for a fork: what the chain says beside it is pending. False is what the fork's
+    key never signed, and an anchorer attested: evidence against the operator.
+    """
+    from ledger.commands import anchor_fork as command
+
+    at = _bytes_of(registry, 20, "--registry")
+    with _refusals():
+        house, wanted = _house(data, keys, database_url, chain_rpc)
+        holds = command.owner(house, wanted.rpc, fork, at, as_json)
+    raise typer.Exit(0 if holds else 1)
 
 
 @witness_app.command("serve")

@@ -129,17 +129,17 @@ class Held:
 
 
 class Shipped(NamedTuple):
-    """The LedgerAnchor that comes with this package: one address and one code hash on every chain."""
+    """A contract that comes with this package: one address and one code hash on every chain."""
 
     contract: bytes
     code_hash: bytes
 
 
 @cache
-def shipped() -> Shipped:
+def shipped(name: str = "LedgerAnchor") -> Shipped:
     """Its address follows from its code (EIP-1014). At another address the same code may stand on storage that whoever
     put it there wrote first, and then holds nobody to anything: pin the address, not the code alone."""
-    written = json.loads(resources.files("ledger.anchor").joinpath("LedgerAnchor.json").read_bytes())
+    written = json.loads(resources.files("ledger.anchor").joinpath(f"{name}.json").read_bytes())
     return Shipped(bytes.fromhex(written["address"][2:]), bytes.fromhex(written["codeHash"][2:]))
 
 

@@ -87,7 +87,7 @@ def transact(node: EvmNode, to: str | None, data: bytes, highest_fee: int, pause
         gas=node.gas(to, data, head) * 5 // 4,
         maxFeePerGas=fees.most,
         maxPriorityFeePerGas=fees.tip,
-        **({} if to is None else {"to": to}),
+        **({} if to is None else {"to": address(to)}),
     )
     name = "0x" + keccak(signed).hex()
     node.send(signed)

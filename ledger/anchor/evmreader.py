@@ -19,6 +19,7 @@ import httpx
 
 from ledger.anchor import chainproof
 from ledger.anchor.chainproof import ADDRESS_SIZE, HEADER_FIELDS, AnchorProof, Block, keccak, path_nodes, slots_of
+from ledger.anchor.registration import Naming, Recorded
 from ledger.errors import BadProof, Malformed, NotFound, Refused, Unavailable
 from ledger.merkle import HASH_SIZE
 
@@ -138,6 +139,41 @@ class EvmReader:
             sequence = int.from_bytes(data[32:64], "big")
             yield Anchored(int.from_bytes(size, "big"), data[:32], sequence, _block_of(event))
 
+    def code(self, of: bytes, at: Header) -> bytes:
+        """What stands at an address in this block, by the node's word."""
+        return _data(self._call("eth_getCode", "0x" + of.hex(), _at(at)), "eth_getCode")
+
+    def recorded(self, registry: bytes, chain_id: int, chain_fork_id: bytes, at: Header) -> Recorded:
+        """A fork's registration, and its owner in this block, by the node's word. Raises NotFound without one."""
+        # 1. What the contract holds: (ledgerAnchor, logId, forkIdHash, ledgerKey, owner, transfers).
+        asked = {"to": "0x" + registry.hex(), "data": "0x" + (keccak(_FORK_OF.encode())[:4] + chain_fork_id).hex()}
+        held = _words(_data(self._call("eth_call", asked, _at(at)), _FORK_OF, 6 * 32))
+        owner, transfers = held[4][-ADDRESS_SIZE:], int.from_bytes(held[5], "big")
+        if not any(owner):
+            raise NotFound(f"chain owner: no fork 0x{chain_fork_id.hex()} in the registry 0x{registry.hex()}")
+        # 2. The event of its one registration: ledgerAnchor, forkIdHash, ledgerKey, offset, attester; length, bytes.
+        event = next(self._events(registry, [_REGISTERED, chain_fork_id], at.block.number), None)
+        if event is None:
+            raise NotFound(f"{self.name}: has no event of the registration of 0x{chain_fork_id.hex()}")
+        (_, _, first_owner, log_id), where = _topics(event, 4), "Registered"
+        told = _words(_data(event.get("data"), where, 8 * 32))
+        anchor, fork_id_hash, ledger_key, offset, attester, length, *signature = told
+        if (int.from_bytes(offset, "big"), int.from_bytes(length, "big")) != (5 * 32, 64):
+            raise Malformed(f"{where}: expected a signature of 64 bytes")
+        # 3. Both say the same.
+        if held[:4] != [anchor, log_id, fork_id_hash, ledger_key]:
+            raise Malformed(f"{self.name}: what the registry holds and its event are of two forks")
+        if not transfers and owner != first_owner[-ADDRESS_SIZE:]:
+            raise Malformed(f"{self.name}: the registry and its event name two owners, and nothing was transferred")
+        naming = Naming(
+            chain_id, registry, anchor[-ADDRESS_SIZE:], log_id, fork_id_hash, first_owner[-ADDRESS_SIZE:]
+        )  # fmt: skip
+        transaction = _data(event.get("transactionHash"), where, HASH_SIZE)
+        return Recorded(
+            naming, ledger_key, b"".join(signature), attester[-ADDRESS_SIZE:], _block_of(event), transaction,
+            owner, transfers,
+        )  # fmt: skip
+
     def _events(self, contract: bytes, topics: Sequence[bytes | str], last: int) -> Iterator[dict[str, Any]]:
         """The contract's events with these first topics from block `last` down to 0, page by page."""
         address = "0x" + contract.hex()
@@ -218,6 +254,8 @@ class EvmReader:
 
 _CREATED = "LogCreated(bytes32,address,string,bytes32)"
 _ANCHORED = "Anchored(bytes32,uint64,bytes32,uint64,address)"
+_REGISTERED = "Registered(bytes32,address,bytes32,address,bytes32,bytes32,bytes,address)"
+_FORK_OF = "forkOf(bytes32)"
 
 
 # --- forms of JSON-RPC ---
@@ -282,6 +320,14 @@ def _topics(event: dict[str, Any], count: int) -> list[bytes]:
     if len(topics) != count:
         raise Malformed(f"event: expected {count} topics, {len(topics)} came")
     return [_data(each, "topic", HASH_SIZE) for each in topics]
+
+
+def _at(header: Header) -> dict[str, Any]:
+    return {"blockHash": "0x" + header.block.hash.hex(), "requireCanonical": True}  # EIP-1898
+
+
+def _words(data: bytes) -> list[bytes]:
+    return [data[at : at + 32] for at in range(0, len(data), 32)]
 
 
 def _block_of(event: dict[str, Any]) -> int:
