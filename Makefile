@@ -2,7 +2,7 @@
 # Further arguments for pytest: make test ARGS="-k merkle -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast kill-test lint format proto lock bench clean
+.PHONY: help setup demo test test-fast kill-test lint format proto contracts lock bench clean
 
 BIN := .venv/bin
 PYTHON := $(BIN)/python
@@ -38,6 +38,10 @@ format: setup ## let ruff mend what it can
 
 proto: setup ## generate ledger/wire and modelfork/wire from proto/ (committed; tests/house compares)
 	$(PYTHON) -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. $$(find proto -name '*.proto' | LC_ALL=C sort)
+
+contracts: setup ## compile contracts/src into ledger/anchor and measure contracts/gas.json (both committed; tests compare)
+	$(PYTHON) contracts/compile.py
+	$(PYTHON) contracts/gas.py
 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --no-annotate pyproject.toml

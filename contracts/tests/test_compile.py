@@ -8,6 +8,7 @@ from eth_utils import keccak
 
 from contracts.compile import HERE, SHIPPED, as_text, compile_all, create2_address
 
+pytestmark = pytest.mark.slow
 CONTRACTS = sorted(path.stem for path in SHIPPED.glob("*.json"))
 
 

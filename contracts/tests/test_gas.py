@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from contracts.compile import HERE
 from contracts.gas import FILE, as_text, measure
 from contracts.tests.chain import Chain
 from tests.anvil import running
@@ -18,3 +19,9 @@ def test_the_gas_of_every_function_is_the_one_on_file() -> None:
 
 def test_an_enforced_anchor_of_a_million_entries_costs_at_most_60_000() -> None:
     assert json.loads(FILE.read_text())["LedgerAnchor"]["anchor"]["2^20"]["median"] <= 60_000
+
+
+def test_the_readme_tells_the_figures_on_file() -> None:
+    readme = (HERE / "README.md").read_text()
+    for size, gas in json.loads(FILE.read_text())["LedgerAnchor"]["anchor"].items():
+        assert f"| {size} | {gas['median']:,} ({gas['least']:,} to {gas['most']:,}) |" in readme

@@ -10,7 +10,7 @@ from eth_account import Account
 from web3 import Web3
 
 from contracts.tests.chain import Chain, event, shipped, typed
-from contracts.tests.trees import reader
+from contracts.tests.trees import read_huge, reader
 from ledger.merkle import EMPTY_ROOT, leaf_hash, prove_consistency, prove_inclusion, tree_root
 
 ENTRIES = [b"entry %d" % i for i in range(40)]
@@ -161,6 +161,15 @@ def test_what_was_replaced_after_the_last_anchor_is_not_seen(log: Log) -> None:
     """The chain knows what it was told: entries between two anchors are tied by the later one only."""
     log.grow(10)
     log.chain.send(log.anchor(33, OTHER))
+
+
+def test_an_anchorer_can_end_a_log_by_its_size(log: Log) -> None:
+    """Nobody can take a root back, so nobody can mend this: the log goes on under another id."""
+    largest = 2**64 - 1
+    log.chain.send(log.verbs.anchor(log.id, largest, tree_root(largest, read_huge), []))
+    assert log.chain.refusal(log.verbs.anchor(log.id, largest, bytes(32), [])) == ("NotGrown", largest, largest)
+    proof = prove_consistency(2**40, largest, read_huge)
+    log.chain.send(log.verbs.pin(log.id, 2**40, tree_root(2**40, read_huge), proof))
 
 
 def test_a_log_that_nobody_created_is_no_log(chain: Chain, contract: Any) -> None:
