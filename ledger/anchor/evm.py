@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
 
-import requests
 from eth_account import Account
 from eth_account.typed_transactions import TypedTransaction
 from eth_utils.abi import abi_to_signature, event_abi_to_log_topic, get_abi_input_types, get_abi_output_types
 from hexbytes import HexBytes
-from web3 import HTTPProvider, Web3
-from web3.types import RPCEndpoint
+from web3 import Web3
 
 from ledger.anchor.chain import Block, Fees, Held, Identity, Receipt, Sender, Signed
+from ledger.anchor.exchange import Exchange
 from ledger.errors import ChainRefused, LedgerError, Malformed, NoFunds, Unavailable
 
 # py_ecc, which comes with web3, lifts Python's bound on recursion for the whole process. Set back to Python's own: else
@@ -67,26 +66,24 @@ _NO_FUNDS = ("insufficient funds", "insufficientfunds", "insufficient balance", 
 
 _CURVE_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 _LONGEST_SAYING = 200  # of a node's own words in a message of ours
+_LONGEST_ANSWER = 4 << 20  # bytes: a block with the hashes of its transactions, or a contract's code
 
 _T = TypeVar("_T")
 
 
 class EvmNode:
-    """A node, and the key of an account there. `timeout` in seconds, for each answer."""
+    """A node, and the key of an account there. `timeout` in seconds, for each whole answer."""
 
     def __init__(self, url: str, key: bytes, timeout: float) -> None:
         # The library's own errors about a key may show it.
         if len(key) != 32 or not 0 < int.from_bytes(key) < _CURVE_ORDER:
             raise Malformed("chain key: expected the 32 bytes of a secp256k1 private key")
         self._account = Account.from_key(key)
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._provider = HTTPProvider(
-            url, {"timeout": timeout}, session=self._session, exception_retry_configuration=None
-        )
+        self._exchange = Exchange(url, {"content-type": "application/json"}, timeout, _LONGEST_ANSWER)
 
     def close(self) -> None:
-        self._session.close()
+        """From any thread: what is being asked, and all that is asked later, is Unavailable."""
+        self._exchange.close()
 
     @property
     def sender(self) -> str:
@@ -95,10 +92,14 @@ class EvmNode:
     def ask(self, method: str, parameters: Sequence[Any], read: Callable[[Any], _T]) -> _T:
         """One call. Raises Unavailable; ChainRefused where a contract reverted; _Said for what else the node says."""
         try:
-            told = self._provider.make_request(RPCEndpoint(method), list(parameters))
-        except requests.RequestException as error:
-            raise Unavailable(f"chain node: no answer to {method} ({type(error).__name__})") from None
-        except ValueError:
+            status, told = self._exchange.post(_question(method, parameters))
+        except (Unavailable, Malformed) as error:
+            raise Unavailable(f"chain node: no answer to {method} ({error})") from None
+        if status >= 400:
+            raise Unavailable(f"chain node: no answer to {method} (status {status})")
+        try:
+            told = json.loads(told)
+        except (ValueError, RecursionError):
             raise Unavailable(f"chain node: expected JSON in answer to {method}") from None
         try:
             refused = told.get("error")
@@ -112,7 +113,7 @@ class EvmNode:
         raise _refusal(method, message, data)
 
     def chain_id(self) -> int:
-        return self.ask("eth_chainId", (), _number)
+        return self.ask("eth_chainId", (), _count)
 
     def block(self, which: int | str) -> Block | None:
         """By number or name. None where there is none (yet)."""
@@ -129,7 +130,7 @@ class EvmNode:
 
     def nonce(self, at: Block) -> int:
         """Of the account's next transaction, by what is in blocks alone."""
-        return self.ask("eth_getTransactionCount", (self.sender, _at(at)), _number)
+        return self.ask("eth_getTransactionCount", (self.sender, _at(at)), _count)
 
     def tip(self) -> int:
         return self.ask("eth_maxPriorityFeePerGas", (), _number)
@@ -137,7 +138,7 @@ class EvmNode:
     def gas(self, to: str | None, data: bytes, at: Block) -> int:
         """What it would take on top of this block. Raises ChainRefused where it would revert."""
         asked = {"from": self.sender, "data": _hex(data)} | ({} if to is None else {"to": to})
-        return self.ask("eth_estimateGas", (asked, _at(at)), _number)
+        return self.ask("eth_estimateGas", (asked, _at(at)), _count)
 
     def sign(self, **transaction: Any) -> bytes:
         """A transaction of its fields, EIP-1559."""
@@ -262,7 +263,7 @@ class EvmChain:
                     held = Held(int.from_bytes(topics[2]), _bytes(line["data"])[:32])
         cost = _number(told["gasUsed"]) * _number(told["effectiveGasPrice"])
         cost += _number(told.get("l1Fee", "0x0"))  # what a rollup takes for the data beside the gas (OP Stack)
-        return Receipt(_number(told["blockNumber"]), _bytes(told["blockHash"]), held, cost)
+        return Receipt(_count(told["blockNumber"]), _hash(told["blockHash"]), held, cost)
 
 
 class _Said(Unavailable):
@@ -291,6 +292,10 @@ def _refusal(method: str, message: str, data: Any) -> LedgerError:
 # --- bytes on the wire ---
 
 
+def _question(method: str, parameters: Sequence[Any]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}).encode()
+
+
 def address(text: str) -> str:
     """An address as it is printed (EIP-55). Raises Malformed."""
     if not text.startswith("0x") or not Web3.is_address(text):
@@ -316,11 +321,30 @@ def _hex(data: bytes) -> str:
 
 
 def _number(told: Any) -> int:
-    return int(told, 16)
+    """An amount: as much as a chain's word holds."""
+    number = int(told, 16)
+    if not 0 <= number < 1 << 256:
+        raise ValueError
+    return number
+
+
+def _count(told: Any) -> int:
+    """A number of things, or seconds: as much as our own store holds."""
+    number = _number(told)
+    if number >= 1 << 63:
+        raise ValueError
+    return number
 
 
 def _bytes(told: Any) -> bytes:
     return bytes.fromhex(told.removeprefix("0x"))
+
+
+def _hash(told: Any) -> bytes:
+    found = _bytes(told)
+    if len(found) != 32:
+        raise ValueError
+    return found
 
 
 def _shown(value: Any) -> str:
@@ -331,4 +355,4 @@ def _block(told: Any) -> Block | None:
     if told is None:
         return None
     base_fee = _number(told.get("baseFeePerGas", "0x0"))
-    return Block(_number(told["number"]), _bytes(told["hash"]), _number(told["timestamp"]), base_fee)
+    return Block(_count(told["number"]), _hash(told["hash"]), _count(told["timestamp"]), base_fee)

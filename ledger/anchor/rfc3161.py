@@ -10,9 +10,7 @@ from copy to copy, and a token would hold for none but the one copy.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -25,6 +23,7 @@ from cryptography import x509
 from ledger import checkpoint as checkpoints
 from ledger import note as notes
 from ledger.anchor import Public, Standing
+from ledger.anchor.exchange import Exchange
 from ledger.errors import BadSignature, LedgerError, Malformed, Refused, Unavailable
 from ledger.store import Attempt, Outbox, Settled, readable
 
@@ -110,21 +109,16 @@ class TimestampAnchor:
         if not roots:
             raise Refused("timestamp roots: expected the certificate of at least one root")
         self.backend = f"{KIND}{_shown(url)}"
-        self._url = url
         self._roots = roots
         self._outbox = outbox
         self._every = every
-        self._timeout = timeout
         self._now = now
-        self._http = httpx.Client(timeout=timeout, trust_env=False)
-        self._pool = ThreadPoolExecutor(1, "timestamp")
-        self._asking: Future[bytes] | None = None  # an answer that was not waited for to the end
+        self._exchange = Exchange(url, {"accept": _REPLY, "content-type": _QUERY}, timeout, LONGEST_ANSWER)
         self._failed: tuple[int, str] | None = None  # when, and why
         self._standing = Standing(self.backend)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._http.close()
+        self._exchange.close()
 
     def turn(self, public: Public) -> Standing:
         self._standing = replace(self._standing, waiting=None)
@@ -194,33 +188,16 @@ class TimestampAnchor:
         """A token that was checked. Raises Unavailable, Malformed or BadSignature."""
         library, about = _library(), stamped(public.note)
         query = library.TimestampRequestBuilder(about, library.HashAlgorithm.SHA256).build()  # with a nonce of its own
-        if self._asking is not None and not self._asking.done():
-            raise Unavailable(f"timestamp: no answer yet to what was asked before, within {self._timeout:g} s")
-        self._asking = self._pool.submit(self._ask, query.as_bytes())
         try:
-            token = self._asking.result(self._timeout)
-        except TimeoutError:
-            raise Unavailable(f"timestamp: no answer within {self._timeout:g} s") from None
+            status, token = self._exchange.post(query.as_bytes())
+        except Unavailable as error:
+            raise Unavailable(f"timestamp: no answer ({error})") from None
+        except Malformed as error:
+            raise Malformed(f"timestamp: {error}") from None
+        if status != 200:
+            raise Unavailable(f"timestamp: expected an answer with status 200, got {status}")
         _verify(token, about, self._roots, query.nonce)
         return token
-
-    def _ask(self, query: bytes) -> bytes:
-        headers = {"accept": _REPLY, "accept-encoding": "identity", "content-type": _QUERY}
-        end = time.monotonic() + self._timeout
-        try:
-            with self._http.stream("POST", self._url, content=query, headers=headers) as answer:
-                if answer.status_code != 200:
-                    raise Unavailable(f"timestamp: expected an answer with status 200, got {answer.status_code}")
-                body = b""
-                for part in answer.iter_raw():
-                    body += part
-                    if len(body) > LONGEST_ANSWER:
-                        raise Malformed(f"timestamp: expected an answer of at most {LONGEST_ANSWER} bytes")
-                    if time.monotonic() > end:  # nobody waits for it any more
-                        raise Unavailable("timestamp: no whole answer in time")
-                return body
-        except httpx.HTTPError as error:
-            raise Unavailable(f"timestamp: no answer ({type(error).__name__})") from None
 
 
 def _shown(url: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from ledger import __version__
 from ledger.api import anchoring, batches, evidence, log, operating, records, stream
@@ -33,6 +34,8 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
         try:
             yield
         finally:
+            if service.worker is not None:  # first: its turn may wait for a slow node, and nothing is lost by ending it
+                await run_in_threadpool(service.worker.close)
             for each in turns:
                 each.cancel()
                 with suppress(asyncio.CancelledError):

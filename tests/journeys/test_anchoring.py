@@ -16,6 +16,7 @@ from tests.anvil import Anvil
 from tests.journeys.server import Place, Server
 from tests.journeys.test_publishing import send, until
 from tests.ledger.anchor.authority import certified, serving
+from tests.ledger.anchor.test_exchange import answering, dripping
 from tests.ledger.written import Writer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -189,3 +190,22 @@ def test_a_timestamped_checkpoint_is_verified_offline(
     forged = place.command(*verify, str(tmp_path / "roots.pem"))
     assert forged.returncode == 1
     assert "2. failed" in forged.stdout
+
+
+def test_a_node_that_says_little_by_little_holds_neither_the_log_nor_its_end_up(
+    place: Place, serve: Serve, anvil: Anvil
+) -> None:
+    api_key = place.new_app()
+    deployed(place, anvil)
+    with answering(dripping(b"HTTP/1.1 200 OK\r\nx: ")) as url:
+        server = serve(place, "--chain-rpc", url)
+        with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {api_key}"}, trust_env=False) as http:
+            who = writer(http)
+            send(http, who, 2)
+            until(lambda: http.get("/checkpoint").text.splitlines()[1:2] == ["3"])
+            send(http, who, 2)
+        begun = time.monotonic()
+        assert server.terminate() == 0
+        assert time.monotonic() - begun < 8  # no answer is waited for to its bound of ten seconds
+    assert place.audit().covered == 5  # the last checkpoint was signed
+    assert "secret" not in server.log.read_text()

@@ -53,7 +53,7 @@ def test_neither_the_key_nor_the_url_is_shown() -> None:
     node = EvmNode("http://127.0.0.1:1/token-secret", key, 1)
     with pytest.raises(Unavailable) as caught:
         node.chain_id()
-    assert str(caught.value) == "chain node: no answer to eth_chainId (ConnectionError)"
+    assert str(caught.value) == "chain node: no answer to eth_chainId (ConnectError)"
     assert caught.value.__suppress_context__
     shown = repr(node) + str(node) + repr(EvmChain(node, 1, ADDRESS, bytes(32)))
     assert key.hex() not in shown
@@ -290,10 +290,29 @@ def test_a_node_that_never_answers_is_given_up_in_time(here: Scene, wire: Line) 
 
     wire.instead = say_nothing
     node = EvmNode(here.url, KEY, 0.2)
-    with pytest.raises(Unavailable, match="ReadTimeout"):
+    with pytest.raises(Unavailable, match=r"no answer to eth_chainId \((ReadTimeout|no whole answer within 0.2 s)\)"):
         node.chain_id()
     never.set()
     node.close()
+
+
+@pytest.mark.parametrize("figure", ["-0x1", "0x" + "f" * 65, hex(1 << 63), "0x", None, 5])
+def test_a_figure_that_none_of_ours_can_be_is_no_answer(here: Scene, wire: Line, figure: object) -> None:
+    told = json.dumps({"jsonrpc": "2.0", "id": 1, "result": figure}).encode()
+    wire.instead = lambda method: told if method in ("eth_getTransactionCount", "eth_chainId") else None
+    standing = here.worker().turn(here.log.public())
+    assert standing.waiting == "chain node: what it answered to eth_chainId cannot be read"
+    wire.instead = lambda method: told if method == "eth_getTransactionCount" else None
+    standing = here.worker().turn(here.log.public())
+    assert standing.waiting == "chain node: what it answered to eth_getTransactionCount cannot be read"
+    assert standing.halted is None
+
+
+def test_json_that_is_nested_too_deeply_is_no_answer(here: Scene, wire: Line) -> None:
+    wire.instead = lambda method: b"[" * 200_000
+    assert (
+        here.worker().turn(here.log.public()).waiting == "chain node: expected JSON in answer to eth_getBlockByNumber"
+    )
 
 
 @pytest.mark.parametrize(

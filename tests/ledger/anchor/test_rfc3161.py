@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -447,19 +447,17 @@ def test_an_authority_that_dawdles_holds_nobody_up(authority: Authority, store: 
         connection, _ = listening.accept()
         connections.append(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
-        while not done.wait(0.05):
-            connection.sendall(b"x")  # never longer without a byte than a read waits for one
+        with suppress(OSError):  # it was hung up on
+            while not done.wait(0.05):
+                connection.sendall(b"x")  # never longer without a byte than a read waits for one
 
     thread = threading.Thread(target=dawdle)
     thread.start()
     with opened(authority, store, clock, url=f"http://127.0.0.1:{listening.getsockname()[1]}/", timeout=0.4) as anchor:
-        for expected in ("no answer within 0.4 s", "no answer yet to what was asked before"):
-            begun = time.monotonic()
-            standing = anchor.turn(public(10))
-            assert time.monotonic() - begun < 5
-            assert standing.waiting is not None
-            assert expected in standing.waiting
-            clock.pass_(PAUSE)
+        begun = time.monotonic()
+        standing = anchor.turn(public(10))
+        assert time.monotonic() - begun < 5
+        assert standing.waiting == "timestamp: no answer (no whole answer within 0.4 s)"
         done.set()
         thread.join()
         for each in (*connections, listening):
