@@ -149,7 +149,7 @@ class EvmAnchor:
             self._send_again(seen, public)
         elif public.size > seen.held.size and self._is_time():
             fees = self._fees(seen)
-            self._send(public, seen, seen.sender.nonce, 0, fees)
+            self._send(public.size, seen, seen.sender.nonce, 0, fees)
 
     def _is_time(self) -> bool:
         """Whether the one before is long enough ago: what is published meanwhile is anchored with the next."""
@@ -166,17 +166,17 @@ class EvmAnchor:
 
     # --- sending ---
 
-    def _send(self, public: Public, seen: Seen, nonce: int, attempt: int, fees: Fees) -> None:
-        """The newest published checkpoint, for the first time or in place of what is stuck."""
+    def _send(self, size: int, seen: Seen, nonce: int, attempt: int, fees: Fees) -> None:
+        """A published checkpoint, for the first time or in place of what is stuck."""
+        root = self._root_at(size)
         # Rule 5.
-        proof = self._prove(seen.held.size, public.size)
-        call = self._chain.call(public.size, public.root, proof)
+        call = self._chain.call(size, root, self._prove(seen.held.size, size))
         # Rule 8.
         try:
             gas = self._chain.gas(call, seen.head)
         except ChainRefused as refused:
-            raise Halted(f"dry run of the anchor of size {public.size}: {refused}") from None
-        self._keep_and_send(seen, nonce, attempt, public.size, public.root, call, gas, fees)
+            raise Halted(f"dry run of the anchor of size {size}: {refused}") from None
+        self._keep_and_send(seen, nonce, attempt, size, root, call, gas, fees)
 
     def _send_again(self, seen: Seen, public: Public) -> None:
         # Rule 6. A node that refuses the bytes may take them for more.
@@ -210,18 +210,12 @@ class EvmAnchor:
                 f"chain: nonce {first.nonce} is stuck at {old.fees.most} wei a unit of gas, and an eighth more is "
                 f"above the cap of {self._limits.highest_fee} wei"
             )
-        attempt = first.newest.attempt + 1
-        try:
-            gas = self._chain.gas(old.call, seen.head)
-        except ChainRefused as overtaken:
-            if public.size <= seen.held.size:  # the contract has it from another: nothing to spend on
-                raise Unavailable(
-                    f"chain: nonce {first.nonce} is stuck, and not needed any more: {overtaken}"
-                ) from None
-            self._send(public, seen, first.nonce, attempt, fees)
-        else:
-            size, root = first.newest.size, first.newest.root
-            self._keep_and_send(seen, first.nonce, attempt, size, root, old.call, gas, fees)
+        # The same checkpoint, unless the contract has it from another. The call is made again from our own log: bytes
+        # that a database holds are no reason to sign anything.
+        size = first.newest.size if seen.held.size < first.newest.size <= public.size else public.size
+        if size <= seen.held.size:  # nothing to spend on
+            raise Unavailable(f"chain: nonce {first.nonce} is stuck, and not needed any more: size {size} is anchored")
+        self._send(size, seen, first.nonce, first.newest.attempt + 1, fees)
 
     def _keep_and_send(
         self, seen: Seen, nonce: int, attempt: int, size: int, root: bytes, call: bytes, gas: int, fees: Fees

@@ -15,6 +15,7 @@ from ledger.anchor import Public
 from ledger.anchor.chain import Block, Fees
 from ledger.anchor.outbox import REVERTS
 from ledger.errors import Unavailable
+from ledger.store import Attempt
 from tests.ledger.anchor.anchoring import (
     CAP,
     GWEI,
@@ -347,6 +348,22 @@ def test_what_is_stuck_is_sent_again_for_an_eighth_more(here: Scene) -> None:
     here.finish(worker)
     assert here.sizes() == [5]
     assert [row.attempt for row in here.outbox.settled(worker.backend)] == [1]
+
+
+@pytest.mark.parametrize("size", [6, 7, 10])
+def test_what_somebody_else_wrote_into_the_outbox_is_never_signed(here: Scene, size: int) -> None:
+    """Who can write to the database, and has no key, plants a transaction that will be found stuck."""
+    here.log.grow(5)  # of which two are published
+    worker, thief, planted = here.worker(), here.chain(THIEF), Log(5)
+    planted.grow(5, b"planted")
+    data = thief.sign(0, thief.call(size, planted.root_at(size), []), 200_000, Fees(10 * GWEI, GWEI))
+    assert here.outbox.keep(Attempt(worker.backend, 0, 0, size, planted.root_at(size), data, here.now))
+    for _ in range(5):
+        worker.turn(here.log.public(7))
+        here.wait(STUCK)
+        here.node.mine()
+    assert here.sizes() in ([7], [6, 7])
+    assert all(root == here.log.root_at(held) for held, root, _ in here.anchors())
 
 
 def test_what_is_not_stuck_yet_is_left_at_its_fee(here: Scene) -> None:
