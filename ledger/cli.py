@@ -38,7 +38,10 @@ app.add_typer(keys_app, name="keys")
 witness_app = typer.Typer(help="A witness: cosigns the checkpoints of logs that only grow.", no_args_is_help=True)
 app.add_typer(witness_app, name="witness")
 
-anchor_app = typer.Typer(help="Checkpoints on an EVM chain, where nobody can take one back.", no_args_is_help=True)
+anchor_app = typer.Typer(
+    help="Checkpoints on an EVM chain, where nobody can take one back, or stamped by an authority.",
+    no_args_is_help=True,
+)
 app.add_typer(anchor_app, name="anchor")
 
 Data = Annotated[Path | None, typer.Option(help="Folder of the ledger. [FORKLEDGER_DATA, else ./forkledger-data]")]
@@ -61,15 +64,28 @@ WitnessData = Annotated[
 WitnessKeys = Annotated[Path, typer.Option(help="Folder of the witness's keys, outside the data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Contract = Annotated[
-    str, typer.Option("--contract", metavar="ADDRESS", help="The contract on the chain. [where its code puts it]")
+    str,
+    typer.Option(
+        "--contract", metavar="ADDRESS", help="The contract on the chain.", show_default="where its code puts it"
+    ),
 ]
-ChainId = Annotated[int | None, typer.Option("--chain-id", min=1, metavar="N", help="The chain's id. [any]")]
-Genesis = Annotated[str, typer.Option("--genesis", metavar="HASH", help="The hash of the chain's block 0. [any]")]
+ChainId = Annotated[
+    int | None, typer.Option("--chain-id", min=1, metavar="N", help="The chain's id.", show_default="any")
+]
+Genesis = Annotated[
+    str, typer.Option("--genesis", metavar="HASH", help="The hash of the chain's block 0.", show_default="any")
+]
 LogId = Annotated[
-    str, typer.Option("--log-id", metavar="HASH", help="The log's id in the contract. [any with its name and key]")
+    str,
+    typer.Option(
+        "--log-id", metavar="HASH", help="The log's id in the contract.", show_default="any with its name and key"
+    ),
 ]
 Registry = Annotated[
-    str, typer.Option("--registry", metavar="ADDRESS", help="The contract ForkRegistry. [where its code puts it]")
+    str,
+    typer.Option(
+        "--registry", metavar="ADDRESS", help="The contract ForkRegistry.", show_default="where its code puts it"
+    ),
 ]
 
 
@@ -164,7 +180,9 @@ def audit(
     ] = None,
     state: Annotated[
         Path | None,
-        typer.Option("--state", metavar="FILE", help="Where the last checkpoint is kept. [a file for this target]"),
+        typer.Option(
+            "--state", metavar="FILE", help="Where the last checkpoint is kept.", show_default="a file for this target"
+        ),
     ] = None,
     chain: Annotated[
         str, typer.Option("--chain", metavar="URL", help="JSON-RPC of a node of the chain that the log is anchored on.")
@@ -175,7 +193,12 @@ def audit(
     log_id: LogId = "",
     block: Annotated[
         str,
-        typer.Option("--block", metavar="HASH", help="The block to look at. [the newest that the node has as final]"),
+        typer.Option(
+            "--block",
+            metavar="HASH",
+            help="The block to look at.",
+            show_default="the newest that the node has as final",
+        ),
     ] = "",
     save_anchor: Annotated[
         Path | None,
@@ -244,14 +267,19 @@ def watch(
         typer.Option("--policy", metavar="FILE", help="A tlog-policy: the log's key, and which witnesses must cosign."),
     ] = None,
     owner_key: Annotated[
-        str, typer.Option(metavar="HEX", help="The owner's public key, or its key id. [as the fork's first entry says]")
+        str,
+        typer.Option(
+            metavar="HEX", help="The owner's public key, or its key id.", show_default="as the fork's first entry says"
+        ),
     ] = "",
     every: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Look again and again, so long apart. [once]")
+        float, typer.Option(min=0, metavar="SECONDS", help="Look again and again, so long apart.", show_default="once")
     ] = 0,
     state: Annotated[
         Path | None,
-        typer.Option("--state", metavar="FILE", help="What was seen last. [a file for this fork and log]"),
+        typer.Option(
+            "--state", metavar="FILE", help="What was seen last.", show_default="a file for this fork and log"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -292,7 +320,11 @@ def watch(
 @app.command()
 def verify(
     file: Annotated[
-        Path, typer.Argument(help="Evidence of one entry, as `forkledger evidence` writes it; with --log, a receipt.")
+        Path,
+        typer.Argument(
+            help="Evidence of one entry, as `forkledger evidence` writes it; else a receipt (with --log), an anchor proof "
+            "(--block) or a timestamp (--tsa-roots)."
+        ),
     ],
     policy: Annotated[
         Path | None,
@@ -314,7 +346,12 @@ def verify(
     ] = "",
     anchor: Annotated[
         Path | None,
-        typer.Option("--anchor", metavar="FILE", help="An anchor proof of the checkpoint in the evidence. [its own]"),
+        typer.Option(
+            "--anchor",
+            metavar="FILE",
+            help="An anchor proof of the checkpoint in the evidence.",
+            show_default="its own",
+        ),
     ] = None,
     contract: Contract = "",
     chain_id: ChainId = None,
@@ -524,7 +561,9 @@ def anchor_deploy(
     admin_key: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The key of who may say later who anchors: keep it offline. [the anchoring key itself]"
+            metavar="FILE",
+            help="The key of who may say later who anchors: keep it offline.",
+            show_default="the anchoring key itself",
         ),
     ] = None,
     plainly: Annotated[
@@ -605,7 +644,9 @@ def anchor_register(
     ] = False,
     deadline: Annotated[
         int | None,
-        typer.Option(min=1, metavar="SECONDS", help="Since 1970: until when what is signed counts. [in a week]"),
+        typer.Option(
+            min=1, metavar="SECONDS", help="Since 1970: until when what is signed counts.", show_default="in a week"
+        ),
     ] = None,
     consent: Annotated[
         str, typer.Option(metavar="HEX", help="The owner's signature of what --show-consent prints.")

@@ -60,9 +60,11 @@ def _expect_torch() -> None:
 
 def demo(
     folder: Annotated[
-        Path | None, typer.Option(help="An empty or missing folder to work in. [a temporary one]")
+        Path | None, typer.Option(help="An empty or missing folder to work in.", show_default="a temporary one")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Which invented person to draw. [random, printed]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Which invented person to draw.", show_default="random, printed")
+    ] = None,
     on_chain: Annotated[
         bool, typer.Option("--chain", help="Anchor the log as well, on an anvil started for it.")
     ] = False,
@@ -84,7 +86,8 @@ def chat(
     data: Data = _DATA,
     keys: Keys = _KEYS,
     fork: Annotated[
-        str, typer.Option(help="The fork to talk to. [the newest of the command line's own, else a new one]")
+        str,
+        typer.Option(help="The fork to talk to.", show_default="the newest of the command line's own, else a new one"),
     ] = "",
     database_url: DatabaseUrl = "",
     as_json: AsJson = False,
@@ -119,14 +122,15 @@ def replay(
         Path | None,
         typer.Argument(metavar="[FILE]", help="The ledger file, unless it is in a database. Opened read-only."),
     ] = None,
-    fork: Annotated[str, typer.Option(help="The fork's id. [all forks whose keys are kept here]")] = "",
+    fork: Annotated[str, typer.Option(help="The fork's id.", show_default="all forks whose keys are kept here")] = "",
     database_url: Annotated[
         str, typer.Option(help="Instead of FILE: postgresql://… of the ledger. [FORKLEDGER_DATABASE_URL]")
     ] = "",
     keystore: Annotated[
         Path | None,
         typer.Option(
-            help="The key store's file. [keystore.db beside FILE; else in FORKLEDGER_DATA or ./forkledger-data]"
+            help="The key store's file.",
+            show_default="keystore.db beside FILE; else in FORKLEDGER_DATA or ./forkledger-data",
         ),
     ] = None,
     keys: Keys = _KEYS,
