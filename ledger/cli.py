@@ -322,8 +322,8 @@ def verify(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Evidence of one entry, as `forkledger evidence` writes it; else a receipt (with --log), an anchor proof "
-            "(--block) or a timestamp (--tsa-roots)."
+            help="Evidence of one entry, as `forkledger evidence` writes it; else a receipt (with --log), an anchor "
+            "proof (--block) or a timestamp (--tsa-roots)."
         ),
     ],
     policy: Annotated[
