@@ -160,14 +160,14 @@ class EvmReader:
         anchor, fork_id_hash, ledger_key, offset, attester, length, *signature = told
         if (int.from_bytes(offset, "big"), int.from_bytes(length, "big")) != (5 * 32, 64):
             raise Malformed(f"{where}: expected a signature of 64 bytes")
-        # 3. Both say the same.
-        if held[:4] != [anchor, log_id, fork_id_hash, ledger_key]:
-            raise Malformed(f"{self.name}: what the registry holds and its event are of two forks")
-        if not transfers and owner != first_owner[-ADDRESS_SIZE:]:
-            raise Malformed(f"{self.name}: the registry and its event name two owners, and nothing was transferred")
+        # 3. Both are of the fork that was asked for, and say the same.
         naming = Naming(
             chain_id, registry, anchor[-ADDRESS_SIZE:], log_id, fork_id_hash, first_owner[-ADDRESS_SIZE:]
         )  # fmt: skip
+        if held[:4] != [anchor, log_id, fork_id_hash, ledger_key] or naming.chain_fork_id != chain_fork_id:
+            raise Malformed(f"{self.name}: what the registry holds and its event are of two forks")
+        if not transfers and owner != naming.owner:
+            raise Malformed(f"{self.name}: the registry and its event name two owners, and nothing was transferred")
         transaction = _data(event.get("transactionHash"), where, HASH_SIZE)
         return Recorded(
             naming, ledger_key, b"".join(signature), attester[-ADDRESS_SIZE:], _block_of(event), transaction,

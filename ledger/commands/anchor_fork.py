@@ -187,7 +187,10 @@ def _rows(reading: Reading, why: str, recorded: Recorded, block: int) -> list[tu
     ]
     if reading is Reading.FALSE:
         rows += [
-            ("evidence", "against the operator, whose anchorer attested what does not hold:"),
+            (
+                "evidence",
+                "against the operator, whose anchorer attested what does not hold, if another node shows it too:",
+            ),
             ("  ledger key", _hex(recorded.ledger_key)),
             ("  signature", _hex(recorded.ledger_signature)),
             ("  message", _hex(ledger_message(recorded.naming))),
