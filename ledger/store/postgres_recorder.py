@@ -276,7 +276,7 @@ def read_hashes(cursor: psycopg.Cursor[Any], indices: Sequence[int], table: str 
     for index in indices:
         level, number = merkle.split_stored_hash_index(index)
         places[index] = ((number + 1) << level) - 1, level * merkle.HASH_SIZE
-    leaves = sorted({leaf + 1 for leaf, _ in places.values()})
+    leaves = sorted({leaf + 1 for leaf, _ in places.values() if leaf + 1 < 1 << 63})  # no larger one fits a bigint
     cursor.execute(
         f"SELECT notification_id, hashes FROM public.{table} WHERE notification_id = ANY(%s::bigint[])".encode(),
         [leaves],

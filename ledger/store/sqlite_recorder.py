@@ -226,8 +226,9 @@ class Recorder(SQLiteApplicationRecorder):
 def read_hashes(cursor: SQLiteCursor, indices: Sequence[int]) -> list[bytes]:
     """Node hashes by stored index, in the order asked for; raises NotFound when one is missing."""
     found: dict[int, bytes] = {}
-    for begin in range(0, len(indices), 500):
-        some = indices[begin : begin + 500]
+    possible = [index for index in indices if index < 1 << 63]  # no larger one fits into a column
+    for begin in range(0, len(possible), 500):
+        some = possible[begin : begin + 500]
         marks = ",".join("?" * len(some))
         select = f"SELECT stored_index, {as_bytes('hash')} FROM hashes WHERE stored_index IN ({marks})"
         cursor.execute(select, list(some))

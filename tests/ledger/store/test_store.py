@@ -105,6 +105,14 @@ def test_node_hashes_are_those_of_the_entries(store: Store) -> None:
         store.hashes([0, 99])
 
 
+@pytest.mark.parametrize("size", [6, (1 << 32) + 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_a_tree_that_is_larger_than_the_log_is_not_found(store: Store, size: int) -> None:
+    """Who stole an anchoring key can put any size on a chain, and it is looked up here."""
+    add(store, *(new(FORK, version) for version in range(1, 6)))
+    with pytest.raises(NotFound):
+        merkle.tree_root(size, store.hashes)
+
+
 @pytest.mark.parametrize("again", [new(FORK, 1), new(FORK, 2, record_id=b"r" * 16)], ids=["version", "record id"])
 def test_what_is_taken_is_refused_and_nothing_of_it_is_kept(store: Store, again: NewEntry) -> None:
     add(store, new(FORK, 1, record_id=b"r" * 16))
