@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from ledger.anchor import Public
+    from ledger.anchor.evm import EvmNode
     from ledger.anchor.outbox import EvmAnchor
     from ledger.anchor.place import Place
     from ledger.anchor.worker import Worker
@@ -207,23 +208,25 @@ def read_anchor_place(data: Path) -> Place:
     return place
 
 
-def open_chain_anchor(ledger: LogReader, place: Place, wanted: Anchoring) -> EvmAnchor:
-    """What anchors a log on a chain. Asks nothing yet."""
+def open_node(rpc: str, key: bytes) -> EvmNode:
+    """A node of a chain, and the account with this key there. Asks nothing yet."""
     try:
-        from ledger.anchor.evm import EvmChain, EvmNode
+        from ledger.anchor.evm import EvmNode
     except ModuleNotFoundError:
         raise Refused("chain: expected the extra `chain`: pip install 'forkledger[chain]'") from None
+    return EvmNode(rpc, key, NODE_ANSWERS_WITHIN)
+
+
+def open_chain_anchor(ledger: LogReader, place: Place, wanted: Anchoring) -> EvmAnchor:
+    """What anchors a log on a chain. Asks nothing yet."""
+    node = open_node(wanted.rpc, read_chain_key(wanted.key))
     from ledger.anchor.chain import Identity
+    from ledger.anchor.evm import EvmChain
     from ledger.anchor.outbox import EvmAnchor, Limits
 
     hashes = ledger.store.hashes
     return EvmAnchor(
-        EvmChain(
-            EvmNode(wanted.rpc, read_chain_key(wanted.key), NODE_ANSWERS_WITHIN),
-            place.chain_id,
-            f"0x{place.contract.hex()}",
-            place.log_id,
-        ),
+        EvmChain(node, place.chain_id, f"0x{place.contract.hex()}", place.log_id),
         Identity(place.chain_id, place.genesis, place.code_hash),
         ledger.store.outbox,
         lambda size: merkle.tree_root(size, hashes),

@@ -21,7 +21,7 @@ from web3 import Web3
 
 from ledger.anchor.chain import Block, Fees, Held, Identity, Receipt, Sender, Signed
 from ledger.anchor.exchange import Exchange
-from ledger.errors import ChainRefused, LedgerError, Malformed, NoFunds, Unavailable
+from ledger.errors import ChainRefused, LedgerError, Malformed, NoFunds, Refused, Unavailable
 
 # py_ecc, which comes with web3, lifts Python's bound on recursion for the whole process. Set back to Python's own: else
 # anybody who sends a service JSON that is nested deeply enough ends it.
@@ -78,6 +78,8 @@ class EvmNode:
         # The library's own errors about a key may show it.
         if len(key) != 32 or not 0 < int.from_bytes(key) < _CURVE_ORDER:
             raise Malformed("chain key: expected the 32 bytes of a secp256k1 private key")
+        if not url.startswith(("http://", "https://")):
+            raise Refused("chain node: expected the http(s) URL of its JSON-RPC (--chain-rpc)")
         self._account = Account.from_key(key)
         self._exchange = Exchange(url, {"content-type": "application/json"}, timeout, _LONGEST_ANSWER)
 

@@ -29,17 +29,17 @@ TURN_EVERY = 5.0  # seconds: a block takes longer on most chains
 
 def deploy(data: Path, keys: Path, wanted: Anchoring, admin_key: Path | None, plainly: bool, as_json: bool) -> None:
     """Put the contract on the chain and create the log in it, as far as they are not there, and note where that is."""
-    from ledger.anchor import chainproof
-    from ledger.anchor.deploy import create_log, deploy
-    from ledger.anchor.evm import CODE_HASH, EvmNode
-
     expect_apart(keys, data)
     log = open_keys(keys).log
-    anchorer = EvmNode(wanted.rpc, make_chain_key(keys, secrets.token_bytes), main.NODE_ANSWERS_WITHIN).sender
+    anchorer = main.open_node(wanted.rpc, make_chain_key(keys, secrets.token_bytes)).sender
+    from ledger.anchor import chainproof
+    from ledger.anchor.deploy import create_log, deploy
+    from ledger.anchor.evm import CODE_HASH
+
     key = read_chain_key(admin_key or wanted.key)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     known = read_place(data / main.PLACE_FILE)
-    node = EvmNode(wanted.rpc, key, main.NODE_ANSWERS_WITHIN)
+    node = main.open_node(wanted.rpc, key)
     with closing(node):
         _say(as_json, f"account that anchors: {anchorer}", f"account that administers: {node.sender}")
         genesis = node.block(0)

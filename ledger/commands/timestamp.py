@@ -10,7 +10,7 @@ import typer
 from ledger.anchor.rfc3161 import read_roots, verify_token
 from ledger.anchor.timestamp import LONGEST_TIMESTAMP, decode_timestamp
 from ledger.commands.shown import outcome, step_line, utc
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Refused
 from ledger.policy import Policy
 
 STEPS = {
@@ -33,6 +33,8 @@ def verify_timestamp(path: Path, policy: Policy, roots_file: Path, as_json: bool
         size = policy.check(stamp.checkpoint).size
         step = 3
         at = verify_token(stamp.token, stamp.checkpoint, roots) // 1_000_000
+    except Refused:  # says nothing of the file: the library is missing, or the policy names no log
+        raise
     except LedgerError as error:
         fault = str(error)
     outcomes = {number: outcome(number, step if fault else None) for number in STEPS}

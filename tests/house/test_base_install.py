@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ledger import entry
+from ledger.anchor.timestamp import Timestamp, encode_timestamp
 from ledger.keys import signed_message
 from ledger.main import open_house
 from ledger.publish import publish
@@ -22,6 +23,7 @@ from modelfork.interaction import Interaction, Message
 from modelfork.recording import Particulars, Writer, build_record
 from modelfork.replay import advance, genesis
 from modelfork.update import SIGNS, Update
+from tests.ledger.anchor.authority import certified
 from tests.ledger.written import LOG_KEY, fill, open_ledger
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +89,23 @@ def test_the_command_says_its_version_and_its_help(base_python: Path, tmp_path: 
     command = base_python.with_name("forkledger")
     assert run([command, "--version"], tmp_path) == "forkledger 0.1.0\n"
     assert "Usage: forkledger" in run([command, "--help"], tmp_path)
+
+
+def test_what_needs_the_extra_chain_says_so_in_a_line_and_judges_nothing(base_python: Path, tmp_path: Path) -> None:
+    log, keystore, _ = open_house(tmp_path / "data", tmp_path / "keys")
+    stamp = tmp_path / "a.timestamp"
+    stamp.write_bytes(encode_timestamp(Timestamp(publish(log), b"no token")))
+    (tmp_path / "roots.pem").write_bytes(certified("a root", may_certify=True).pem)
+    log.store.close()
+    keystore.close()
+    here: list[str | Path] = ["--data", tmp_path / "data", "--keys", tmp_path / "keys"]
+    deploy: list[str | Path] = ["anchor", "deploy", *here, "--chain-rpc", "http://127.0.0.1:1"]
+    verify: list[str | Path] = ["verify", stamp, "--log-key", log.log_vkey, "--tsa-roots", tmp_path / "roots.pem"]
+    for about, words in (("chain", deploy), ("timestamp", verify)):
+        command = [base_python.with_name("forkledger"), *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=60)
+        assert done.returncode == 3, done.stdout
+        assert done.stderr == f"{about}: expected the extra `chain`: pip install 'forkledger[chain]'\n"
 
 
 def test_help_imports_nothing_heavy(base_python: Path, tmp_path: Path) -> None:

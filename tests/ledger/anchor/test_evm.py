@@ -48,6 +48,13 @@ def test_a_key_that_is_none_is_refused_without_being_shown(key: bytes) -> None:
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("url", ["", "node.example/token-secret", "ws://node.example/token-secret"])
+def test_a_node_that_is_no_url_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(Refused, match=r"expected the http\(s\) URL of its JSON-RPC \(--chain-rpc\)") as caught:
+        EvmNode(url, ADMIN, 1)
+    assert "secret" not in str(caught.value)
+
+
 def test_neither_the_key_nor_the_url_is_shown() -> None:
     key = bytes(31) + b"\x07"
     node = EvmNode("http://127.0.0.1:1/token-secret", key, 1)
