@@ -93,7 +93,8 @@ def _no_time() -> int:
 
 
 def expect_apart(keys: Path, data: Path) -> None:
-    """Raise Refused when the key folder lies inside the data folder: whoever copies the data must not get the keys."""
+    """Raise Refused when the key folder, or a key, lies inside the data folder, by a link too: whoever copies the data
+    must not get the keys."""
     if keys.resolve().is_relative_to(data.resolve()):
         raise Refused(f"keys: expected a folder outside the data folder {data}, got {keys}")
 

@@ -243,6 +243,7 @@ def open_worker(ledger: LogReader, data: Path, wanted: Anchoring, may: Callable[
 
     anchors: list[Anchor] = []
     if wanted.rpc:
+        expect_apart(wanted.key, data)
         anchors.append(open_chain_anchor(ledger, read_anchor_place(data), wanted))
     if wanted.tsa:
         from ledger.anchor.rfc3161 import TimestampAnchor, read_roots

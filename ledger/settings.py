@@ -33,7 +33,9 @@ class Settings(BaseSettings):
     chain_rpc: str = Field(
         default="", description="JSON-RPC URL of an EVM node; with it, what is published is anchored on its chain"
     )
-    chain_max_fee: float = Field(default=50, gt=0, description="gwei a unit of gas that an anchor pays at most")
+    chain_max_fee: float = Field(
+        default=50, gt=0, allow_inf_nan=False, description="gwei a unit of gas that an anchor pays at most"
+    )
     tsa: str = Field(default="", description="URL of an RFC 3161 timestamp authority that stamps checkpoints")
     tsa_roots: Path | None = Field(default=None, description="PEM file with the root certificates of that authority")
     anchor_every: int = Field(default=3600, ge=1, description="seconds from one anchor to the next, at least")

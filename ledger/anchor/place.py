@@ -6,6 +6,7 @@ A small JSON file beside the ledger, and all of it is public. A chain that says 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def decode_place(text: str) -> Place:
     """Raises Malformed, which says what was expected."""
     try:
         told = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Malformed("anchor place: expected a JSON object") from None
     if not isinstance(told, dict) or told.pop("format", None) != FORMAT:
         raise Malformed(f"anchor place: expected a JSON object of the format {FORMAT}")
@@ -57,6 +58,16 @@ def read_place(file: Path) -> Place | None:
         return None
     except UnicodeDecodeError:
         raise Malformed(f"anchor place: {file} is not ASCII text") from None
+
+
+def write_place(file: Path, place: Place) -> None:
+    """Whole and durable, or not at all: what stands in it was paid for."""
+    draft = file.with_name(f".{file.name}.draft")
+    with draft.open("w", encoding="ascii") as written:
+        written.write(encode_place(place))
+        written.flush()
+        os.fsync(written.fileno())
+    draft.replace(file)
 
 
 def _hex(value: int | bytes) -> int | str:

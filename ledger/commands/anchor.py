@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ledger import main
 from ledger.anchor import NOWHERE, Standing
-from ledger.anchor.place import Place, encode_place, read_place
+from ledger.anchor.place import Place, encode_place, read_place, write_place
 from ledger.errors import Conflict, NotFound
 from ledger.keyfolder import expect_apart, make_chain_key, open_keys, read_chain_key
 from ledger.main import Anchoring
@@ -36,6 +36,7 @@ def deploy(data: Path, keys: Path, wanted: Anchoring, admin_key: Path | None, pl
     from ledger.anchor.deploy import create_log, deploy
     from ledger.anchor.evm import CODE_HASH
 
+    expect_apart(admin_key or wanted.key, data)
     key = read_chain_key(admin_key or wanted.key)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     known = read_place(data / main.PLACE_FILE)
@@ -58,7 +59,7 @@ def deploy(data: Path, keys: Path, wanted: Anchoring, admin_key: Path | None, pl
         raise Conflict(
             f"anchor place: {data / main.PLACE_FILE} names another contract or log; move it away to anchor here"
         )
-    (data / main.PLACE_FILE).write_text(encode_place(place), "ascii")
+    write_place(data / main.PLACE_FILE, place)
     if as_json:
         typer.echo(encode_place(place).rstrip())
         return

@@ -9,7 +9,7 @@ import pytest
 
 from ledger.errors import BadProof, Malformed, Refused
 from ledger.ledger import Ledger
-from ledger.main import open_database_reader, open_house, open_ledger, open_operator_keys
+from ledger.main import Anchoring, open_database_reader, open_house, open_ledger, open_operator_keys, open_worker
 from ledger.publicfolder import PublicFolder
 from ledger.publish import publish
 from ledger.publisher import Publisher
@@ -41,6 +41,19 @@ def test_a_house_whose_ledger_is_in_postgresql_is_opened_again_and_read(postgres
     reader = open_database_reader(postgres_url, data)
     assert (reader.size(), reader.checkpoint()) == (3, shown)
     reader.store.close()
+
+
+def test_a_chain_key_that_lies_beside_the_ledger_is_refused_however_it_is_reached(tmp_path: Path) -> None:
+    data, keys = tmp_path / "data", tmp_path / "keys"
+    ledger, keystore, _ = open_house(data, keys)
+    (data / "anchor.key").write_text("11" * 32)
+    (data / "anchor.key").chmod(0o600)
+    (keys / "anchor.key").symlink_to(data / "anchor.key")
+    for key in (data / "anchor.key", keys / "anchor.key"):
+        with pytest.raises(Refused, match="outside the data folder"):
+            open_worker(ledger, data, Anchoring(rpc="http://127.0.0.1:1", key=key), lambda: True)
+    ledger.close()
+    keystore.close()
 
 
 def test_a_database_of_another_log_key_is_refused(postgres_url: str, tmp_path: Path) -> None:

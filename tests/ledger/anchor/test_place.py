@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.anchor.place import Place, decode_place, encode_place, read_place
+from ledger.anchor.place import Place, decode_place, encode_place, read_place, write_place
 from ledger.errors import Malformed
 
 PLACE = Place(31337, b"\x01" * 32, b"\x02" * 20, b"\x03" * 32, b"\x04" * 32)
@@ -43,7 +43,7 @@ def test_a_field_of_another_form_is_named(field: str, value: object, expected: s
         decode_place(json.dumps(json.loads(encode_place(PLACE)) | {field: value}))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"format": "forkledger/anchor-place/v1"}'])
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", "[" * 200_000, '{"format": "forkledger/anchor-place/v1"}'])
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(Malformed, match="expected"):
         decode_place(text)
@@ -61,3 +61,18 @@ def test_a_file_that_is_not_there_is_no_place(tmp_path: Path) -> None:
     (tmp_path / "anchor.json").write_bytes(b"\xff")
     with pytest.raises(Malformed, match="not ASCII"):
         read_place(tmp_path / "anchor.json")
+
+
+def test_a_place_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "anchor.json"
+    write_place(file, PLACE)
+    assert read_place(file) == PLACE
+    other = Place(1, *(bytes(length) for length in (32, 20, 32, 32)))
+
+    def fail(_: int) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="full"):
+        write_place(file, other)
+    assert read_place(file) == PLACE
