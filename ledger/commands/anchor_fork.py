@@ -8,7 +8,6 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -37,9 +36,6 @@ from ledger.keys import SigningKey
 from ledger.main import Anchoring
 from ledger.rights import Rights
 
-if TYPE_CHECKING:
-    from ledger.anchor.evm import EvmNode
-
 CONTRACT = "ForkRegistry"
 CONSENT_HOLDS = 7 * 24 * 3600  # seconds, unless a deadline is named
 
@@ -61,7 +57,7 @@ class House:
 def deploy_registry(keys: Path, wanted: Anchoring, payer_key: Path | None, plainly: bool, as_json: bool) -> None:
     """Put the contract ForkRegistry on the chain, as far as it is not there."""
     key = read_chain_key(payer_key) if payer_key else make_chain_key(keys, secrets.token_bytes)
-    with closing(_node(wanted.rpc, key)) as node:
+    with closing(main.open_node(wanted.rpc, key)) as node:
         from ledger.anchor.deploy import deploy
         from ledger.anchor.evm import FORK_REGISTRY
 
@@ -103,7 +99,7 @@ def register(
     place = main.read_anchor_place(house.data)
     naming = _naming(place, fork_id, owner, registry)
     registration = sign_naming(naming, _key_of(house, fork_id), deadline)
-    with closing(_node(wanted.rpc, read_chain_key(wanted.key))) as node:
+    with closing(main.open_node(wanted.rpc, read_chain_key(wanted.key))) as node:
         from ledger.anchor import forkregistry
 
         genesis = node.block(0)
@@ -145,14 +141,6 @@ def owner(house: House, rpc: str, fork_id: str, registry: bytes | None, as_json:
 def _naming(place: Place, fork_id: str, owner: bytes, registry: bytes | None) -> Naming:
     to = registry or shipped(CONTRACT).contract
     return Naming(place.chain_id, to, place.contract, place.log_id, fork_id_hash(fork_id), owner)
-
-
-def _node(rpc: str, key: bytes) -> EvmNode:
-    try:
-        from ledger.anchor.evm import EvmNode
-    except ModuleNotFoundError:
-        raise Refused("chain: expected the extra `chain`: pip install 'forkledger[chain]'") from None
-    return EvmNode(rpc, key, main.NODE_ANSWERS_WITHIN)
 
 
 def _key_of(house: House, fork_id: str) -> SigningKey:
