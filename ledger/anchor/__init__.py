@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 from typing import Protocol
 
-from ledger.store import Attempt
+from ledger.store import Attempt, Outbox
 
 NOWHERE = "this log is anchored nowhere: only witnesses, and those who kept a checkpoint, would notice a second history"
 
@@ -61,6 +61,21 @@ class Standing:
             if 0 < size <= reached:
                 return confirmation
         return None
+
+
+def known(outbox: Outbox, backend: str, public: Public) -> Standing:
+    """What the outbox alone tells of a backend: nobody is asked."""
+    last = outbox.last_anchored(backend)
+    size = last.size if last else 0
+    return Standing(
+        backend,
+        anchored=size,
+        safe=size,
+        settled=size,
+        lag=max(0, public.size - size),
+        halted=outbox.halted(backend),
+        cost=outbox.cost(backend),
+    )
 
 
 class Anchor(Protocol):

@@ -22,7 +22,7 @@ from cryptography import x509
 
 from ledger import checkpoint as checkpoints
 from ledger import note as notes
-from ledger.anchor import Public, Standing
+from ledger.anchor import Public, Standing, known
 from ledger.anchor.exchange import Exchange
 from ledger.errors import BadSignature, LedgerError, Malformed, Refused, Unavailable
 from ledger.store import Attempt, Outbox, Settled, readable
@@ -162,15 +162,7 @@ class TimestampAnchor:
     def _look(self, public: Public) -> Settled | None:
         """How things stand by the outbox. Returns the last token's checkpoint."""
         last = self._outbox.last_anchored(self.backend)
-        size = 0 if last is None else last.size
-        self._standing = replace(
-            self._standing,
-            anchored=size,
-            safe=size,
-            settled=size,
-            lag=max(0, public.size - size),
-            halted=self._outbox.halted(self.backend),
-        )
+        self._standing = replace(known(self._outbox, self.backend, public), waiting=self._standing.waiting)
         return last
 
     def _settle(self, kept: Attempt) -> None:

@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger import main
-from ledger.anchor import NOWHERE, Standing
+from ledger.anchor import NOWHERE, Public, Standing, known
 from ledger.anchor.place import Place, encode_place, read_place, write_place
 from ledger.errors import Conflict, NotFound
 from ledger.keyfolder import expect_apart, make_chain_key, open_keys, read_chain_key
+from ledger.ledger import LogReader
 from ledger.main import Anchoring
 
 _NAMES = {"evm": "EVM chain", "rfc3161": "timestamps (RFC 3161)"}
@@ -101,11 +102,7 @@ def status(data: Path, database_url: str, wanted: Anchoring, as_json: bool) -> b
     ledger = main.open_log_reader(data, database_url)
     with closing(ledger.store):
         public = main.published(ledger, data)
-        place = read_place(data / main.PLACE_FILE)
-        standings = []
-        if place is not None and public is not None:
-            with closing(main.open_chain_anchor(ledger, place, wanted)) as anchor:
-                standings.append(anchor.look(public))
+        standings = _standings(ledger, public, read_place(data / main.PLACE_FILE), wanted) if public else []
         if as_json:
             said: dict[str, Any] = {
                 "checkpoint": public.size if public else 0,
@@ -117,16 +114,32 @@ def status(data: Path, database_url: str, wanted: Anchoring, as_json: bool) -> b
     return not any(standing.halted for standing in standings)
 
 
+def _standings(ledger: LogReader, public: Public, place: Place | None, wanted: Anchoring) -> list[Standing]:
+    """The chain's as a node tells it, if one is named; of all others what the outbox knows."""
+    asked = []
+    if place is not None and wanted.rpc:
+        with closing(main.open_chain_anchor(ledger, place, wanted)) as anchor:
+            asked.append(anchor.look(public))
+    outbox = ledger.store.outbox
+    kinds = {_kind(each.backend) for each in asked}  # another account's anchors of long ago are no news
+    return asked + [known(outbox, each, public) for each in outbox.backends() if _kind(each) not in kinds]
+
+
 def _print(size: int, standings: list[Standing]) -> None:
     out = Console(highlight=False, width=140)
     out.print(f"last checkpoint: {size} entries" if size else "last checkpoint: none is published")
     if not standings:
         out.print(NOWHERE)
     for standing in standings:
-        table = Table("", _NAMES.get(standing.backend.split(":")[0], standing.backend))
+        table = Table("", _NAMES.get(_kind(standing.backend), standing.backend))
         for name, value in _rows(standing):
-            table.add_row(name, value)
+            if value:
+                table.add_row(name, value)
         out.print(table)
+
+
+def _kind(backend: str) -> str:
+    return backend.partition(":")[0]
 
 
 def _where(backend: str) -> list[tuple[str, str]]:
@@ -147,7 +160,7 @@ def _rows(standing: Standing) -> list[tuple[str, str]]:
         ("under way", f"{standing.pending} entries" if standing.pending else "nothing"),
         ("safe; final", f"{standing.safe}; {standing.settled} entries"),
         ("lag", f"{standing.lag} entries"),
-        ("cost so far", f"{standing.cost / 10**18:.9f} ETH ({standing.cost} wei)"),
+        ("cost so far", f"{standing.cost / 10**18:.9f} ETH ({standing.cost} wei)" if standing.cost else "nothing"),
         ("balance", "" if standing.balance is None else f"{standing.balance / 10**18:.9f} ETH"),
         ("waits for", standing.waiting or "nothing"),
         ("halted", standing.halted or "no"),

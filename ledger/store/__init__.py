@@ -210,6 +210,9 @@ class Outbox(Protocol):
     then the same call may be made again.
     """
 
+    def backends(self) -> list[str]:
+        """All of which it holds anything, also those that nobody asks any more, by name."""
+
     def keep(self, attempt: Attempt) -> bool:
         """Keep these bytes before they are sent: True, and for the same again too. False when others are kept in
         their place, the nonce is settled or the backend halted: two workers of one key meet here, before anything is

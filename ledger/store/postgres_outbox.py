@@ -20,6 +20,8 @@ _SETTLED = (
     "SELECT backend, nonce, attempt, size, root, anchored, block, block_hash, cost, at FROM public.anchor_settled"
 )
 
+_BACKENDS = 'SELECT backend FROM public.anchor_backends ORDER BY backend COLLATE "C"'
+
 _Cursor = psycopg.Cursor[Any]
 
 
@@ -43,6 +45,9 @@ class PostgresOutbox:
     def _read(self, select: str, *values: Any) -> list[Any]:
         with ledger_errors("outbox", self._name), self._pool.connection() as connection:
             return _rows(connection.cursor(row_factory=tuple_row), select, *values)
+
+    def backends(self) -> list[str]:
+        return [str(backend) for (backend,) in self._read(_BACKENDS)]
 
     def keep(self, attempt: Attempt) -> bool:
         one = attempt
@@ -101,8 +106,7 @@ class PostgresOutbox:
         with ledger_errors("outbox", self._name), self._pool.connection() as connection:
             cursor = connection.cursor(row_factory=tuple_row)
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            backends = _rows(cursor, 'SELECT backend FROM public.anchor_backends ORDER BY backend COLLATE "C"')
-            found = [one for (backend,) in backends for one in _anchors(cursor, backend, size)]
+            found = [one for (backend,) in _rows(cursor, _BACKENDS) for one in _anchors(cursor, backend, size)]
             cursor.execute("ROLLBACK")
             return found
 

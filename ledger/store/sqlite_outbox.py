@@ -58,6 +58,10 @@ class SqliteOutbox:
         except (sqlite3.OperationalError, PersistenceError) as error:
             raise Unavailable(f"outbox: SQLite could not read ({error})") from error
 
+    def backends(self) -> list[str]:
+        with self._read() as cursor:
+            return _backends(cursor) if cursor else []
+
     def keep(self, attempt: Attempt) -> bool:
         one = attempt
         with self._written() as cursor:
@@ -117,8 +121,7 @@ class SqliteOutbox:
         with self._read() as cursor:
             if cursor is None:
                 return []
-            cursor.execute("SELECT backend FROM anchor_backends ORDER BY backend")
-            return [one for (backend,) in cursor.fetchall() for one in _anchors(cursor, backend, size)]
+            return [one for backend in _backends(cursor) for one in _anchors(cursor, backend, size)]
 
     def halt(self, backend: str, reason: str) -> None:
         with self._written() as cursor:
@@ -136,6 +139,11 @@ class SqliteOutbox:
 
 
 _THERE = "SELECT 1 FROM sqlite_schema WHERE type='table' AND name='anchor_settled'"
+
+
+def _backends(cursor: SQLiteCursor) -> list[str]:
+    cursor.execute("SELECT backend FROM anchor_backends ORDER BY backend")
+    return [str(backend) for (backend,) in cursor.fetchall()]
 
 
 def _begin(cursor: SQLiteCursor, backend: str) -> None:

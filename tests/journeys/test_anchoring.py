@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ledger.anchor import NOWHERE
 from tests.anvil import Anvil
 from tests.journeys.server import Place, Server
 from tests.journeys.test_publishing import send, until
@@ -176,6 +177,12 @@ def test_a_timestamped_checkpoint_is_verified_offline(
             assert http.get("/v1/log/timestamp", params={"size": 1000}).status_code == 404
             log_key = http.get("/v1/log/keys").json()["log"]
         server.terminate()
+    (standing,) = json.loads(place.command("anchor", "status", "--json").stdout)["anchors"]
+    assert (standing["backend"], standing["cost"]) == (f"rfc3161:{authority.url}", 0)
+    assert 0 < standing["settled"] == standing["anchored"]
+    shown = place.command("anchor", "status").stdout
+    assert "timestamps (RFC 3161)" in shown
+    assert NOWHERE not in shown
     verify = ("verify", str(stamp), "--log-key", log_key, "--tsa-roots")
     holds = place.command(*verify, str(tmp_path / "roots.pem"))
     assert holds.returncode == 0, holds.stderr

@@ -204,6 +204,14 @@ def test_the_anchors_of_a_checkpoint_are_those_of_the_smallest_anchored_size_tha
 # --- halts ---
 
 
+def test_every_backend_is_named_that_kept_sent_or_halted_anything(outbox: Outbox) -> None:
+    assert outbox.backends() == []
+    outbox.halt(OTHER, "looked at before anything was sent")
+    outbox.keep(attempt(0))
+    outbox.settle(settled(0))
+    assert outbox.backends() == sorted([CHAIN, OTHER])
+
+
 def test_a_backend_stays_halted_for_its_first_reason_until_it_is_resumed(outbox: Outbox) -> None:
     assert outbox.halted(CHAIN) is None
     outbox.halt(CHAIN, "another root at size 10")
@@ -363,6 +371,7 @@ def strangers(store: Store) -> list[str]:
 def test_a_database_from_before_is_read_with_an_empty_outbox_and_an_audit_misses_nothing(old: Place) -> None:
     with closing(old.open_read_only()) as reader:
         assert strangers(reader) == []
+        assert reader.outbox.backends() == []
         assert reader.outbox.open(CHAIN) == []
         assert reader.outbox.settled(CHAIN) == []
         assert reader.outbox.anchors(1) == []
