@@ -1,4 +1,4 @@
-"""An auditor's view of an EVM chain: a node's JSON-RPC, read with httpx alone. What can be checked is not believed.
+"""An auditor's view of an EVM chain: a node's JSON-RPC, without web3. What can be checked is not believed.
 
 A header is hashed again from its fields, and what the contract holds comes as a proof (`chainproof`) under that header.
 What nobody can check here is the node's word for which blocks are on the chain and final, and for which events
@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from ledger.anchor import chainproof
 from ledger.anchor.chainproof import ADDRESS_SIZE, HEADER_FIELDS, AnchorProof, Block, keccak, path_nodes, slots_of
+from ledger.anchor.exchange import Exchange
 from ledger.anchor.registration import Naming, Recorded
 from ledger.errors import BadProof, Malformed, NotFound, Refused, Unavailable
 from ledger.merkle import HASH_SIZE
@@ -78,11 +77,11 @@ class EvmReader:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Refused("node: expected the http(s) URL of its JSON-RPC")
         self.name = f"{parts.scheme}://{parts.hostname}"  # the rest of a URL may hold a key
-        self._url = url
-        self._client = httpx.Client(timeout=30, headers={"accept-encoding": "identity"})
+        headers = {"content-type": "application/json"}
+        self._exchange = Exchange(url, headers, self.most_seconds, LONGEST_ANSWER, proxied=True)
 
     def close(self) -> None:
-        self._client.close()
+        self._exchange.close()
 
     def chain_id(self) -> int:
         return _quantity(self._call("eth_chainId"), "eth_chainId")
@@ -226,22 +225,17 @@ class EvmReader:
         where = f"{self.name}: {method}"
         asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
         try:
-            with self._client.stream("POST", self._url, json=asked) as answer:
-                if answer.status_code == 429 or answer.status_code >= 500:
-                    raise Unavailable(f"{where} was answered with {answer.status_code}")
-                body, end = bytearray(), time.monotonic() + self.most_seconds
-                for part in answer.iter_raw():
-                    body += part
-                    if len(body) > LONGEST_ANSWER:
-                        raise Refused(f"{where}: expected at most {LONGEST_ANSWER} bytes, more came")
-                    if time.monotonic() > end:
-                        raise Unavailable(f"{where} took more than {self.most_seconds:.0f} seconds")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unavailable(f"{where} could not be asked ({type(error).__name__})") from None
+            status, body = self._exchange.post(json.dumps(asked).encode())
+        except Unavailable as error:
+            raise Unavailable(f"{where} could not be asked ({error})") from None
+        except Malformed as error:
+            raise Refused(f"{where}: {error}") from None
+        if status == 429 or status >= 500:
+            raise Unavailable(f"{where} was answered with {status}")
         try:
-            told = _parsed(bytes(body))
+            told = _parsed(body)
         except ValueError:
-            raise Malformed(f"{where}: expected JSON, status {answer.status_code} came without") from None
+            raise Malformed(f"{where}: expected JSON, status {status} came without") from None
         if not isinstance(told, dict) or told.get("id") != 1:
             raise Malformed(f"{where}: expected the answer to one call")
         if (refusal := told.get("error")) is not None:

@@ -21,9 +21,12 @@ Answer: TypeAlias = tuple[int, bytes]
 
 class Exchange:
     """A server that takes questions by POST. `timeout` seconds are for a whole answer, from the connection on, and
-    `longest` bytes for its body. No redirect is followed and nothing unpacked. Messages hold no part of the URL."""
+    `longest` bytes for its body. No redirect is followed and nothing unpacked. Messages hold no part of the URL.
+    `proxied`: through the proxy that the environment names, if any."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], timeout: float, longest: int) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], timeout: float, longest: int, proxied: bool = False
+    ) -> None:
         self._url = url
         self._timeout = timeout
         self._longest = longest
@@ -32,7 +35,7 @@ class Exchange:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: set[Future[Answer]] = set()
         self._client = httpx.AsyncClient(
-            timeout=timeout, trust_env=False, headers={"accept-encoding": "identity", **headers}
+            timeout=timeout, trust_env=proxied, headers={"accept-encoding": "identity", **headers}
         )
 
     def post(self, content: bytes) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ledger.errors import BadAnchor, BadProof, LedgerError, Malformed, NotFound,
 from tests.anvil import Anvil, running
 from tests.ledger.anchor.anchored import CONTRACT, NOTE_KEY, Chain, Tree
 from tests.ledger.anchor.liar import Error, Liar, between
+from tests.ledger.anchor.test_exchange import answering, dripping
 from tests.ledger.written import LOG_KEY, ORIGIN
 
 SIZES = (1, 7, 20, 40)
@@ -260,18 +262,19 @@ def test_a_proof_of_another_form_is_malformed(
 # --- bounds ---
 
 
-def test_an_answer_that_does_not_end_is_given_up(
-    reader: EvmReader, liar: Liar, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_does_not_end_is_given_up(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evmreader, "LONGEST_ANSWER", 1000)
     liar.lie = lambda method, parameters, result: "0x" + "1" * 2000
-    with pytest.raises(Refused, match="expected at most 1000 bytes, more came"):
+    with closing(EvmReader(liar.url)) as reader, pytest.raises(Refused, match="expected an answer of at most 1000 b"):
         reader.chain_id()
 
 
-def test_an_answer_that_drips_is_given_up(reader: EvmReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "most_seconds", -1.0)
-    with pytest.raises(Unavailable, match="took more than"):
+@pytest.mark.parametrize("beginning", [b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"])
+def test_an_answer_that_drips_is_given_up(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EvmReader, "most_seconds", 0.2)
+    monkeypatch.setattr(EvmReader, "pause", 0.0)
+    expected = pytest.raises(Unavailable, match=r"could not be asked \(no whole answer within 0.2 s\)")
+    with answering(dripping(beginning)) as url, closing(EvmReader(url)) as reader, expected:
         reader.chain_id()
 
 
