@@ -114,4 +114,6 @@ def _shown(
         "confirmation": Confirmation.FINALIZED if settled else confirmation or Confirmation.PENDING,
         "found_under": worker.found_under(sent) if worker else None,
     }
-    return shown | {"block": settled.block, "block_hash": settled.block_hash.hex()} if settled else shown
+    if settled is None or not settled.block_hash:  # an authority's stamp is in no block
+        return shown
+    return shown | {"block": settled.block, "block_hash": settled.block_hash.hex()}

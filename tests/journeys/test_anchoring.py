@@ -175,6 +175,8 @@ def test_a_timestamped_checkpoint_is_verified_offline(
             stamp = tmp_path / "a.timestamp"
             stamp.write_bytes(http.get("/v1/log/timestamp", params={"size": 1}).content)
             assert http.get("/v1/log/timestamp", params={"size": 1000}).status_code == 404
+            (stamped,) = anchors(server, 1)["anchors"]
+            assert (stamped["confirmation"], "block" in stamped) == ("finalized", False)
             log_key = http.get("/v1/log/keys").json()["log"]
         server.terminate()
     (standing,) = json.loads(place.command("anchor", "status", "--json").stdout)["anchors"]
