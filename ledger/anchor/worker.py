@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from ledger.anchor import Anchor, Public, Standing
 from ledger.store import Attempt
 
+TURN_EVERY = 5.0  # seconds: a block takes longer on most chains
+
 
 class Worker:
     """`public` tells the published checkpoint, `may` whether this process still speaks for the log.

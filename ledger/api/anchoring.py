@@ -15,13 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from ledger.anchor import NOWHERE, Confirmation, Standing
 from ledger.anchor.rfc3161 import KIND as RFC3161
 from ledger.anchor.timestamp import Timestamp, encode_timestamp
-from ledger.anchor.worker import Worker
+from ledger.anchor.worker import TURN_EVERY, Worker
 from ledger.api.service import Served
 from ledger.errors import NotFound
 from ledger.logs import place_of
 from ledger.store import Attempt, Settled
-
-TURN_EVERY = 5.0  # seconds: a block takes longer on most chains
 
 _LOG = logging.getLogger("forkledger.anchor")
 

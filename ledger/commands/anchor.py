@@ -19,13 +19,13 @@ from rich.table import Table
 from ledger import main
 from ledger.anchor import NOWHERE, Public, Standing, known
 from ledger.anchor.place import Place, encode_place, read_place, write_place
+from ledger.anchor.worker import TURN_EVERY
 from ledger.errors import Conflict, NotFound
 from ledger.keyfolder import expect_apart, make_chain_key, open_keys, read_chain_key
 from ledger.ledger import LogReader
 from ledger.main import Anchoring
 
 _NAMES = {"evm": "EVM chain", "rfc3161": "timestamps (RFC 3161)"}
-TURN_EVERY = 5.0  # seconds: a block takes longer on most chains
 
 
 def deploy(data: Path, keys: Path, wanted: Anchoring, admin_key: Path | None, plainly: bool, as_json: bool) -> None:
