@@ -147,18 +147,24 @@ class EvmAnchor:
         self._standing = replace(self._standing, cost=self._outbox.cost(self.backend))
         if seen.pending:
             self._send_again(seen, public)
-        elif public.size > seen.held.size and self._is_time():
+        elif public.size > seen.held.size and self._is_time(seen):
             fees = self._fees(seen)
             self._send(public.size, seen, seen.sender.nonce, 0, fees)
 
-    def _is_time(self) -> bool:
-        """Whether the one before is long enough ago: what is published meanwhile is anchored with the next."""
+    def _is_time(self, seen: Seen) -> bool:
+        """Whether those before are long enough ago: what is published meanwhile is anchored with the next."""
         if not self._limits.every:
             return True
         last = self._outbox.last_anchored(self.backend)
         times = [attempt.at for attempt in self._outbox.open(self.backend)] + ([last.at] if last else [])
-        # A time to come is a clock that was wrong: it must not stop this for years.
-        return not 0 <= self._now() - max(times, default=0) < self._limits.every * 1_000_000
+        clocks = self._now(), seen.head.time * 1_000_000
+        for at in times:
+            # Where our clock is behind, the chain's counts: else every block would be paid for. What is to come by both
+            # was written by a clock that was wrong: it must not stop this for years.
+            ago = next((clock - at for clock in clocks if clock >= at), None)
+            if ago is not None and ago < self._limits.every * 1_000_000:
+                return False
+        return True
 
     def found_under(self, attempt: Attempt) -> str:
         """The hash of a transaction that was kept."""

@@ -91,6 +91,24 @@ def test_an_anchor_waits_until_the_one_before_is_as_old_as_was_asked(here: Scene
     assert here.sizes() == [5, 10]
 
 
+def test_a_clock_that_is_a_day_behind_and_put_right_costs_one_anchor_at_most(here: Scene) -> None:
+    right = int(here.node.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16) * 1_000_000
+    here.now = right - 86_400 * 1_000_000
+    worker = here.worker(every=3600)
+    for _ in range(8):
+        worker.turn(here.log.public())
+        here.node.mine()
+        here.wait(10)
+        here.log.grow(1)
+    here.now = right
+    for _ in range(8):
+        worker.turn(here.log.public())
+        here.node.mine()
+        here.wait(10)
+        here.log.grow(1)
+    assert len(here.sizes()) <= 2
+
+
 def test_two_workers_of_one_key_and_one_outbox_send_one_transaction(here: Scene) -> None:
     first, second = here.worker(), here.worker(outbox=here.open_outbox("ledger.db"))
     with ThreadPoolExecutor(2) as pool:
