@@ -1,4 +1,4 @@
-"""The frozen base: any Llama-like Hugging Face folder, with its basis, layout and anchor rows, all checked by digest.
+"""The frozen base: a causal language model in a local folder, its basis, layout and anchor rows, all checked by digest.
 
 `manifest.json` beside the model names every file and its SHA-256. Nothing is fetched, nothing derived again, no
 code from the folder runs, weights are safetensors only.
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
+from jinja2 import TemplateError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from modelfork import basis as bases
@@ -40,6 +41,7 @@ READ = (
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
+    "tekken.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
@@ -72,6 +74,7 @@ class Base:
     anchors: tuple[Anchor, ...]
     anchors_digest: bytes
     context: int  # tokens that prompt and answer may have together
+    row: int  # tokens of the longest row of a step: within the window of layers that look back only so far
     ends: frozenset[int]  # tokens that end a turn
     end: int  # the one that an answer is taught to end with
     pad: int
@@ -131,7 +134,7 @@ def load_base(folder: Path) -> Base:
     except SafetensorError:
         raise Unsuited(f"base: {BASIS} is not a safetensors file") from None
     cores = Cores(model, layout, found)
-    ends = _ends(model, tokenizer)
+    ends, context = _ends(model, tokenizer), int(model.config.max_position_embeddings)
     return Base(
         model=model,
         tokenizer=tokenizer,
@@ -140,9 +143,10 @@ def load_base(folder: Path) -> Base:
         layout_digest=layout_digest(layout_bytes),
         anchors=_read_anchors(folder / ANCHORS),
         anchors_digest=bytes.fromhex(named[ANCHORS]),
-        context=int(model.config.max_position_embeddings),
+        context=context,
+        row=min(context, int(getattr(model.config, "sliding_window", None) or context)),
         ends=ends,
-        end=int(tokenizer.eos_token_id) if tokenizer.eos_token_id is not None else min(ends),
+        end=_end(tokenizer, ends),
         pad=int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else min(ends),
         specials=tuple(sorted(map(str, tokenizer.get_added_vocab()), key=len, reverse=True)),
     )
@@ -218,27 +222,68 @@ def _base_digest(named: Mapping[str, str]) -> bytes:
 def _read_model(folder: Path) -> tuple[Any, Any]:
     """Model in float32 on the CPU and its tokenizer, after the checks that need both."""
     transformers_logging.disable_progress_bar()  # a bar for each load has no place in a service's log
+    # 1. The weights are there, whole, and nothing that would have to be run or unpacked.
+    _check_weights(folder)
+    # 2. Transformers can read config, tokenizer and model.
+    part = "config.json"
     try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if getattr(config, "quantization_config", None):
+            raise Unsuited("base: the weights are quantised; expected float32, float16 or bfloat16")
+        part = "the tokenizer"
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
+        part = "the model"
+        model, told = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            attn_implementation="sdpa",
+            attn_implementation="eager" if _caps_scores(config) else "sdpa",
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise Unsuited(f"base: transformers cannot read the folder ({type(error).__name__})") from None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+        raise Unsuited(f"base: transformers cannot read {part} ({type(error).__name__})") from None
+    # 3. No weight was left to chance: transformers draws those that it does not find.
+    if told["missing_keys"]:
+        some = sorted(told["missing_keys"])
+        raise Unsuited(f"base: the weights lack {some[0]} and {len(some) - 1} others that config.json asks for")
+    # 4. It is a language model of the shape that a step goes through.
+    if not hasattr(model, "model") or not hasattr(model, "lm_head") or not hasattr(config, "max_position_embeddings"):
+        raise Unsuited(f"base: {type(model).__name__} is no causal language model of text alone")
+    # 5. Model and tokenizer fit each other.
     if not getattr(tokenizer, "chat_template", None):
         raise Unsuited("base: the tokenizer has no chat template")
     rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise Unsuited(f"base: the tokenizer has {len(tokenizer)} tokens, the embedding {rows} rows")
-    if not _ends(model, tokenizer):
+    tokens = max(len(tokenizer), max(tokenizer.get_vocab().values(), default=0) + 1)
+    if tokens > rows:
+        raise Unsuited(f"base: the tokenizer has {tokens} tokens, the embedding {rows} rows")
+    ends = _ends(model, tokenizer)
+    if not ends:
         raise Unsuited("base: neither model nor tokenizer says which token ends a turn")
+    if max(ends) >= rows:
+        raise Unsuited(f"base: token {max(ends)} is to end a turn, the embedding has {rows} rows")
+    _end(tokenizer, ends)  # the template must hold for a question and its answer
     model.eval().requires_grad_(False)
     return model, tokenizer
+
+
+def _check_weights(folder: Path) -> None:
+    """Every safetensors file can be opened: its header is one, and its length is what that says."""
+    files = [name for name in _present(folder) if name.startswith("model") and name.endswith(".safetensors")]
+    if not files:
+        raise Unsuited("base: no weights in the folder; expected model.safetensors, or its shards")
+    for name in files:
+        try:
+            with safe_open(folder / name, framework="pt"):
+                pass
+        except (OSError, SafetensorError):
+            raise Unsuited(f"base: {name} is not a whole safetensors file") from None
+
+
+def _caps_scores(config: Any) -> bool:
+    """Whether attention scores are capped, as in Gemma 2: torch's own attention cannot do that."""
+    return config.model_type == "gemma2" or bool(getattr(config, "attn_logit_softcapping", None))
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -247,6 +292,25 @@ def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(
         int(one) for each in said for one in (each if isinstance(each, list) else [each]) if one is not None
     )
+
+
+def _end(tokenizer: Any, ends: frozenset[int]) -> int:
+    """What the template closes an answer with, where that ends a turn; else the tokenizer's own end of text.
+
+    The two differ: Phi-3 and Gemma close a turn with a marker, and end a text with another.
+    """
+    asked = {"role": "user", "content": "1"}
+    try:
+        whole = tokenizer.apply_chat_template(
+            [asked, {"role": "assistant", "content": "2"}], tokenize=True, return_dict=False
+        )
+        prompt = tokenizer.apply_chat_template([asked], tokenize=True, add_generation_prompt=True, return_dict=False)
+    except (TemplateError, ValueError, TypeError) as error:
+        raise Unsuited(f"base: the chat template fails on a question and its answer ({type(error).__name__})") from None
+    closing = [int(token) for token in whole[len(prompt) :] if token in ends]
+    if closing:
+        return closing[0]
+    return int(tokenizer.eos_token_id) if tokenizer.eos_token_id is not None else min(ends)
 
 
 def _read_anchors(path: Path) -> tuple[Anchor, ...]:

@@ -12,6 +12,7 @@ from modelfork.cores import projections
 from modelfork.errors import Unsuited
 
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+FUSED = ("qkv_proj", "gate_up_proj")  # Phi-3 has them as one product each, so one core stands for all of its parts
 
 
 def compute(model: nn.Module, rank: int) -> dict[str, Tensor]:
@@ -20,9 +21,9 @@ def compute(model: nn.Module, rank: int) -> dict[str, Tensor]:
     W is about B A: A holds the right singular vectors, B the left ones times their singular values (LoRA-XS).
     Raises Unsuited where the model has none of the projections or one is narrower than the rank.
     """
-    found = projections(model, ADAPTED)
+    found = projections(model, ADAPTED + FUSED)
     if not found:
-        raise Unsuited(f"basis: the model has none of the projections {', '.join(ADAPTED)}")
+        raise Unsuited(f"basis: the model has none of the projections {', '.join(ADAPTED + FUSED)}")
     basis: dict[str, Tensor] = {}
     for name, linear in found:
         if min(linear.weight.shape) < rank:

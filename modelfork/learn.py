@@ -111,7 +111,7 @@ def learn(
         if lesson is None:
             return _nothing(base, 0.0, 0)
     rng = default_rng(seed)
-    recipe = replace(recipe, longest_row=min(recipe.longest_row, base.context))  # a small base has no longer rows
+    recipe = replace(recipe, longest_row=min(recipe.longest_row, base.row))  # a small base has no longer rows
     rows, rehearsed = _rows(base, recipe, lesson, memory, rng)
     if rows[0].begin >= len(rows[0].tokens):
         return _nothing(base, 0.0, 0)
@@ -272,10 +272,16 @@ def pack(rows: Sequence[Row], pad: int) -> Batch:
 
 def losses(base: Base, batch: Batch) -> Tensor:
     """The loss of every counted token (losses,), in nats, with the cores that run now."""
+    mask = batch.mask
+    if base.model.config._attn_implementation == "eager":  # adds its mask to the scores
+        mask = torch.zeros_like(mask, dtype=base.model.dtype).masked_fill(~mask, torch.finfo(base.model.dtype).min)
     hidden = base.model.model(
-        input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.places, use_cache=False
+        input_ids=batch.tokens, attention_mask=mask, position_ids=batch.places, use_cache=False
     ).last_hidden_state
     logits = base.model.lm_head(hidden.reshape(-1, hidden.shape[-1])[batch.counted]).float()  # (losses, vocabulary)
+    cap = getattr(base.model.config, "final_logit_softcapping", None)
+    if cap:  # Gemma
+        logits = cap * torch.tanh(logits / cap)
     each = functional.cross_entropy(logits, batch.targets, reduction="none")
     if batch.avoid.any():
         # Unlikelihood: -log(1 - p). Bounded where p is small, so what is already unlikely is left alone.

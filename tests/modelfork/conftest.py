@@ -12,18 +12,18 @@ TEMPLATE = (
 )
 
 
-def make_tiny_model(folder: Path) -> None:
-    """Weights, config, tokenizer and anchor rows; `prepare_base` has not run."""
+def make_tiny_model(folder: Path, config_class: str = "LlamaConfig", **more: object) -> None:
+    """Weights, config, tokenizer and anchor rows; `prepare_base` has not run. `more` is of the family's own config."""
     import torch
+    import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={letter: at for at, letter in enumerate(letters)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"])
-    PreTrainedTokenizerFast(
+    transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|end|>",
         pad_token="<|pad|>",
@@ -32,21 +32,22 @@ def make_tiny_model(folder: Path) -> None:
     ).save_pretrained(folder, save_jinja_files=False)
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        config = LlamaConfig(
-            vocab_size=tokenizer.get_vocab_size(),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,  # fewer heads for keys than for queries, as larger models have
-            max_position_embeddings=256,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.token_to_id("<|end|>"),
-            pad_token_id=tokenizer.token_to_id("<|pad|>"),
-            initializer_range=0.2,
-        )
-        LlamaForCausalLM(config).save_pretrained(folder)
+        given = {
+            "vocab_size": tokenizer.get_vocab_size(),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,  # fewer heads for keys than for queries, as larger models have
+            "max_position_embeddings": 256,
+            "tie_word_embeddings": True,
+            "bos_token_id": None,
+            "eos_token_id": tokenizer.token_to_id("<|end|>"),
+            "pad_token_id": tokenizer.token_to_id("<|pad|>"),
+            "initializer_range": 0.2,
+        }
+        config = getattr(transformers, config_class)(**(given | more))
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     rows = [
         {
             "kind": "general",

@@ -114,6 +114,79 @@ def test_a_tokenizer_that_does_not_fit_is_refused(folder: Path, spoil: Callable[
         prepare_base(folder, 4)
 
 
+def test_an_answer_is_taught_to_end_as_the_template_closes_it(folder: Path) -> None:
+    """Not with the tokenizer's end of text, which Phi-3 and Gemma keep for the end of all."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "<|pad|>"}))
+    prepare_base(folder, 4)
+    base = load_base(folder)
+    assert base.text([base.end]) == ""
+    assert base.end == base.tokenizer.convert_tokens_to_ids("<|end|>")
+    assert base.ends == {base.end, base.pad}
+
+
+def test_a_template_that_fails_is_refused_at_the_start(folder: Path) -> None:
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["chat_template"] = "{{ raise_exception('no') }}"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(Unsuited, match="template fails"):
+        prepare_base(folder, 4)
+
+
+def _cut_weights(folder: Path) -> None:
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:-100])
+
+
+def _weights_that_are_none(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\xff" * 1000)
+
+
+def _no_weights(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def _a_weight_less(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.self_attn.q_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def _another_width(folder: Path) -> None:
+    _configure(folder, intermediate_size=48)
+
+
+def _quantised(folder: Path) -> None:
+    _configure(folder, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
+
+
+def _of_no_known_kind(folder: Path) -> None:
+    _configure(folder, model_type="nobody-knows", auto_map={"AutoConfig": "own.Config"})
+
+
+def _configure(folder: Path, **more: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | more))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_cut_weights, r"model\.safetensors is not a whole safetensors file"),
+        (_weights_that_are_none, r"model\.safetensors is not a whole safetensors file"),
+        (_no_weights, r"no weights in the folder; expected model\.safetensors"),
+        (_a_weight_less, r"the weights lack model\.layers\.1\.self_attn\.q_proj\.weight"),
+        (_another_width, r"cannot read the model"),
+        (_quantised, "quantised"),
+        (_of_no_known_kind, r"cannot read config\.json"),
+    ],
+)
+def test_a_broken_model_is_refused_with_what_is_wrong(folder: Path, spoil: Callable[[Path], None], said: str) -> None:
+    spoil(folder)
+    with pytest.raises(Unsuited, match=said):
+        prepare_base(folder, 4)
+
+
 def test_an_anchor_row_must_end_with_an_answer(folder: Path) -> None:
     (folder / "anchors.jsonl").write_text('{"kind":"general","messages":[{"role":"user","content":"Hi"}]}\n')
     prepare_base(folder, 4)
