@@ -107,7 +107,7 @@ class EvmNode:
             refused = told.get("error")
             if refused is None:
                 return read(told["result"])
-            message, data = str(refused.get("message", "")), refused.get("data")
+            message, data = self._exchange.without_secrets(str(refused.get("message", ""))), refused.get("data")
         except LedgerError:
             raise
         except Exception:  # it may have answered anything

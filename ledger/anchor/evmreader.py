@@ -73,7 +73,10 @@ class EvmReader:
     most_seconds = 60.0  # of one answer
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Refused("node: expected the http(s) URL of its JSON-RPC")
         self.name = f"{parts.scheme}://{parts.hostname}"  # the rest of a URL may hold a key
@@ -240,7 +243,7 @@ class EvmReader:
             raise Malformed(f"{where}: expected the answer to one call")
         if (refusal := told.get("error")) is not None:
             said = refusal.get("message") if isinstance(refusal, dict) else refusal
-            raise Refused(f"{where}: the node says no: {str(said)[:200]!r}")
+            raise Refused(f"{where}: the node says no: {self._exchange.without_secrets(str(said))[:200]!r}")
         if "result" not in told:
             raise Malformed(f"{where}: expected a result or an error")
         return told["result"]

@@ -6,14 +6,18 @@ A bound on each read is none: an answer that comes byte by byte, its headers too
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 import httpx
 
-from ledger.errors import Malformed, Unavailable
+from ledger.errors import Malformed, Refused, Unavailable
+
+_SHORTEST_SECRET = 6  # characters; "v2" and "rpc" are none
 
 Answer: TypeAlias = tuple[int, bytes]
 """Status and body."""
@@ -22,12 +26,19 @@ Answer: TypeAlias = tuple[int, bytes]
 class Exchange:
     """A server that takes questions by POST. `timeout` seconds are for a whole answer, from the connection on, and
     `longest` bytes for its body. No redirect is followed and nothing unpacked. Messages hold no part of the URL.
-    `proxied`: through the proxy that the environment names, if any."""
+    `proxied`: through the proxy that the environment names, if any. Raises Refused for what is no URL."""
 
     def __init__(
         self, url: str, headers: Mapping[str, str], timeout: float, longest: int, proxied: bool = False
     ) -> None:
         self._url = url
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise Refused("expected an http(s) URL, with an IPv6 address in [ ]") from None
+        # What may be a token: user, password, and each part of path and query.
+        said = re.split(r"[/&=@:]", f"{parts.netloc.rpartition('@')[0]}/{parts.path}/{parts.query}")
+        self._secrets = sorted({each for each in said if len(each) >= _SHORTEST_SECRET}, key=len, reverse=True)
         self._timeout = timeout
         self._longest = longest
         self._lock = threading.Lock()
@@ -56,6 +67,12 @@ class Exchange:
         finally:
             asked.cancel()  # where this thread was told to end
             self._asked.discard(asked)
+
+    def without_secrets(self, text: str) -> str:
+        """Words of who was asked, who may repeat the question's URL."""
+        for each in self._secrets:
+            text = text.replace(each, "...")
+        return text
 
     def close(self) -> None:
         """From any thread, at any time, and more than once: a question under way ends."""

@@ -315,6 +315,14 @@ def test_a_figure_that_none_of_ours_can_be_is_no_answer(here: Scene, wire: Line,
     assert standing.halted is None
 
 
+def test_a_node_that_repeats_the_urls_token_is_not_quoted_with_it(here: Scene, wire: Line) -> None:
+    refusal = {"code": -32000, "message": f"no key secret-1 at {wire.url}/v2/secret-1?key=secret-2"}
+    wire.instead = lambda method: json.dumps({"jsonrpc": "2.0", "id": 1, "error": refusal}).encode()
+    here.url = f"{wire.url}/v2/secret-1?key=secret-2"
+    standing = here.worker().turn(here.log.public())
+    assert standing.waiting == f"chain node: eth_getBlockByNumber: no key ... at {wire.url}/v2/...?key=..."
+
+
 def test_json_that_is_nested_too_deeply_is_no_answer(here: Scene, wire: Line) -> None:
     wire.instead = lambda method: b"[" * 200_000
     assert (

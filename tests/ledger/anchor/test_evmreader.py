@@ -295,7 +295,14 @@ def test_a_node_that_is_away_is_unavailable_and_its_key_is_not_told(monkeypatch:
     reader.close()
 
 
-@pytest.mark.parametrize("url", ["", "ws://127.0.0.1", "127.0.0.1:8545", "http://"])
+def test_a_node_that_repeats_the_urls_token_is_not_quoted_with_it(liar: Liar) -> None:
+    liar.lie = lambda method, parameters, result: Error(code=-32000, message="no key secret-1")
+    with closing(EvmReader(f"{liar.url}/v2/secret-1")) as reader, pytest.raises(Refused) as caught:
+        reader.chain_id()
+    assert str(caught.value) == "http://127.0.0.1: eth_chainId: the node says no: 'no key ...'"
+
+
+@pytest.mark.parametrize("url", ["", "ws://127.0.0.1", "127.0.0.1:8545", "http://", "http://[::1"])
 def test_an_address_that_is_no_url_of_a_node_is_refused(url: str) -> None:
     with pytest.raises(Refused, match="expected the http"):
         EvmReader(url)

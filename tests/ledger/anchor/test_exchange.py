@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from ledger.anchor.exchange import Exchange
-from ledger.errors import Malformed, Unavailable
+from ledger.errors import Malformed, Refused, Unavailable
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -116,3 +116,8 @@ def test_closing_ends_a_question_that_is_under_way_and_every_later_one() -> None
         exchange.close()
         assert said == ["closed", "closed"]
         assert time.monotonic() - begun < 10
+
+
+def test_what_is_no_url_is_refused() -> None:
+    with pytest.raises(Refused, match="expected an http"):
+        Exchange("http://[::1", {}, 1, 1)
