@@ -131,6 +131,14 @@ def decode_entry(data: bytes) -> Entry:
     )
 
 
+def encode_control(control: SignedControl) -> bytes:
+    return wire.SignedControl(
+        topic=control.topic,
+        body=control.body,
+        signatures=[signature_to_wire(signature) for signature in control.signatures],
+    ).SerializeToString(deterministic=True)
+
+
 def decode_control(data: bytes) -> SignedControl:
     """Read a SignedControl message; raise Malformed when it does not parse."""
     message = wire.SignedControl()
