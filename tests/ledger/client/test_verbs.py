@@ -28,9 +28,9 @@ def test_a_fork_and_its_records_go_in_and_come_back_as_they_were(
         assert leaf_hash(service.ledger.entry_at(one.receipt.leaf_index).data) == one.receipt.entry_hash
     kept = client.entries(writer.fork_id)
     assert [one.entry.topic for one in kept] == [FORK_CREATED, *[USER_TRAINING_RECORD] * 2]
-    for record, one in zip(sent, kept[1:], strict=True):
-        assert (one.entry.body, one.payloads) == (record.body, record.payloads)
-        assert one.data == service.ledger.entry_at(one.leaf_index).data
+    for record, stands in zip(sent, kept[1:], strict=True):
+        assert (stands.entry.body, stands.payloads) == (record.body, record.payloads)
+        assert stands.data == service.ledger.entry_at(stands.leaf_index).data
 
 
 def test_a_fork_is_read_from_a_version_on_in_pages(client: Client, writer: Writer) -> None:
