@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -113,6 +113,7 @@ def load_base(folder: Path) -> Base:
     Raises Unsuited where a file is missing or not the one that the manifest names, where the folder holds a file of
     the model that it does not name, or where the parts do not fit together.
     """
+    _expect_folder(folder)
     # 1. Every file is the one that the manifest names, and none is beside it that would be read unchecked.
     named = _manifest(folder)
     for name, digest in named.items():
@@ -133,7 +134,20 @@ def load_base(folder: Path) -> Base:
         found: Mapping[str, Tensor] = read_tensors((folder / BASIS).read_bytes())
     except SafetensorError:
         raise Unsuited(f"base: {BASIS} is not a safetensors file") from None
-    cores = Cores(model, layout, found)
+    anchors = _read_anchors(folder / ANCHORS)
+    return _together(model, tokenizer, layout, layout_bytes, found, anchors, bytes.fromhex(named[ANCHORS]))
+
+
+def _together(
+    model: Any,
+    tokenizer: Any,
+    layout: Layout,
+    layout_bytes: bytes,
+    basis: Mapping[str, Tensor],
+    anchors: Sequence[Anchor],
+    anchors_digest: bytes,
+) -> Base:
+    cores = Cores(model, layout, basis)
     ends, context = _ends(model, tokenizer), int(model.config.max_position_embeddings)
     return Base(
         model=model,
@@ -141,8 +155,8 @@ def load_base(folder: Path) -> Base:
         cores=cores,
         layout=layout,
         layout_digest=layout_digest(layout_bytes),
-        anchors=_read_anchors(folder / ANCHORS),
-        anchors_digest=bytes.fromhex(named[ANCHORS]),
+        anchors=tuple(anchors),
+        anchors_digest=anchors_digest,
         context=context,
         row=min(context, int(getattr(model.config, "sliding_window", None) or context)),
         ends=ends,
@@ -152,14 +166,17 @@ def load_base(folder: Path) -> Base:
     )
 
 
-def prepare_base(folder: Path, rank: int) -> None:
-    """Write basis, layout and manifest beside a model; `anchors.jsonl` must be there (it may be empty).
+def prepare_base(folder: Path, rank: int, own_rows: Callable[[Base], Sequence[Anchor]] | None = None) -> None:
+    """Write basis, layout and manifest beside a model, the manifest last: what stops before it can be done again.
 
-    Raises Unsuited where there is no usable model or no anchor file.
+    An `anchors.jsonl` that is there stays (it may be empty, which means no rows); else `own_rows` makes them.
+    Raises Unsuited where there is no usable model, or neither rows nor what makes them.
     """
-    if not (folder / ANCHORS).is_file():
+    _expect_folder(folder)
+    there = (folder / ANCHORS).is_file()
+    if not there and own_rows is None:
         raise Unsuited(f"base: {ANCHORS} is missing; an empty file means no anchor rows")
-    model, _ = _read_model(folder)
+    model, tokenizer = _read_model(folder)
     found = bases.compute(model, rank)
     basis = cast(bytes, write_tensors(found))
     segments = tuple(
@@ -167,8 +184,14 @@ def prepare_base(folder: Path, rank: int) -> None:
     )  # in the model's own order
     named = {name: _sha256(folder / name) for name in _present(folder)}
     layout = Layout(_base_digest(named), hashlib.sha256(basis).digest(), segments)
+    layout_bytes = encode_layout(layout)
+    if there:
+        _read_anchors(folder / ANCHORS)
+    elif own_rows is not None:
+        rows = own_rows(_together(model, tokenizer, layout, layout_bytes, found, (), bytes(32)))
+        (folder / ANCHORS).write_text("".join(map(_anchor_line, rows)), encoding="utf-8")
     (folder / BASIS).write_bytes(basis)
-    (folder / LAYOUT).write_bytes(encode_layout(layout))
+    (folder / LAYOUT).write_bytes(layout_bytes)
     write_manifest(folder)
 
 
@@ -179,6 +202,14 @@ def write_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
+def _expect_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise Unsuited(
+            f"base: {folder} is no folder here, and nothing is fetched: give the path of a local folder that holds "
+            "config.json, model.safetensors (or its shards) and the tokenizer's files"
+        )
+
+
 def _manifest(folder: Path) -> dict[str, str]:
     """Name to SHA-256 in hex, every name a plain relative path."""
     try:
@@ -186,7 +217,7 @@ def _manifest(folder: Path) -> dict[str, str]:
         named = {str(name): str(digest) for name, digest in read["files"].items()}
         version = read["format"]
     except FileNotFoundError:
-        raise Unsuited(f"base: no {MANIFEST} in the folder; prepare_base writes it") from None
+        raise Unsuited(f"base: no {MANIFEST} in the folder; `forkledger base prepare {folder}` writes it") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise Unsuited(f"base: {MANIFEST} is not what its format says") from None
     if version != FORMAT:
@@ -311,6 +342,11 @@ def _end(tokenizer: Any, ends: frozenset[int]) -> int:
     if closing:
         return closing[0]
     return int(tokenizer.eos_token_id) if tokenizer.eos_token_id is not None else min(ends)
+
+
+def _anchor_line(anchor: Anchor) -> str:
+    messages = [{"role": message.role, "content": message.content} for message in anchor.messages]
+    return json.dumps({"kind": anchor.kind, "messages": messages}, ensure_ascii=False) + "\n"
 
 
 def _read_anchors(path: Path) -> tuple[Anchor, ...]:

@@ -28,6 +28,8 @@ def compute(model: nn.Module, rank: int) -> dict[str, Tensor]:
     for name, linear in found:
         if min(linear.weight.shape) < rank:
             raise Unsuited(f"basis: {name} is {tuple(linear.weight.shape)}, too narrow for rank {rank}")
+        if not torch.isfinite(linear.weight).all():
+            raise Unsuited(f"basis: {name} has numbers that are not finite")
         left, values, right = torch.linalg.svd(linear.weight.detach().float(), full_matrices=False)
         basis[name + ".a"] = right[:rank].contiguous().half()
         basis[name + ".b"] = (left[:, :rank] * values[:rank]).contiguous().half()

@@ -30,6 +30,9 @@ def register(app: typer.Typer) -> None:
     app.command()(chat)
     app.command()(history)
     app.command()(replay)
+    base = typer.Typer(help="The model that forks stand on.", no_args_is_help=True)
+    base.command()(prepare)
+    app.add_typer(base, name="base")
 
 
 @contextmanager
@@ -160,3 +163,19 @@ def replay(
             as_json,
         )
         raise typer.Exit(0 if held else 1)
+
+
+def prepare(
+    path: Annotated[str, typer.Argument(help="A local folder of a Hugging Face causal language model.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compute basis, layout and anchor rows of a model and store them beside it, with digests. Fetches nothing.
+
+    A folder that was prepared before is only checked. An anchors.jsonl that is there stays.
+    """
+    _expect_torch()
+    from modelfork.commands.base import prepare as command
+    from modelfork.settings import ForkSettings
+
+    with _refusals():
+        command(Path(path), ForkSettings().torch_threads, as_json)

@@ -63,7 +63,7 @@ def test_a_file_that_would_be_read_unchecked_is_refused(folder: Path, name: str)
 
 def test_a_folder_without_manifest_says_what_writes_one(folder: Path) -> None:
     (folder / "manifest.json").unlink()
-    with pytest.raises(Unsuited, match="prepare_base"):
+    with pytest.raises(Unsuited, match="forkledger base prepare"):
         load_base(folder)
 
 
@@ -189,9 +189,8 @@ def test_a_broken_model_is_refused_with_what_is_wrong(folder: Path, spoil: Calla
 
 def test_an_anchor_row_must_end_with_an_answer(folder: Path) -> None:
     (folder / "anchors.jsonl").write_text('{"kind":"general","messages":[{"role":"user","content":"Hi"}]}\n')
-    prepare_base(folder, 4)
     with pytest.raises(Unsuited, match="line 1"):
-        load_base(folder)
+        prepare_base(folder, 4)
 
 
 def test_a_rank_wider_than_a_projection_is_refused(folder: Path) -> None:
