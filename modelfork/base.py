@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from jinja2 import TemplateError
@@ -54,6 +54,9 @@ READ = (
 )
 
 
+Numbers = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True, slots=True)
 class Anchor:
     """An example that keeps one of the base's own skills: the last message is the assistant's."""
@@ -66,7 +69,7 @@ class Anchor:
 class Base:
     """Model, tokenizer and what hangs on them. One lock, held by the caller, around every use of `model`."""
 
-    model: Any  # a causal LM: float32, eval, frozen, its projections replaced by `Cored`
+    model: Any  # a causal LM: eval, frozen, its projections replaced by `Cored`
     tokenizer: Any
     cores: Cores
     layout: Layout
@@ -107,8 +110,8 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def load_base(folder: Path) -> Base:
-    """Read and check a folder that `prepare_base` finished.
+def load_base(folder: Path, numbers: Numbers = "float32") -> Base:
+    """Read and check a folder that `prepare_base` finished. The model runs in `numbers`, its cores in float32.
 
     Raises Unsuited where a file is missing or not the one that the manifest names, where the folder holds a file of
     the model that it does not name, or where the parts do not fit together.
@@ -128,7 +131,7 @@ def load_base(folder: Path) -> Base:
     if layout.base_digest != _base_digest(named) or layout.basis_digest != bytes.fromhex(named[BASIS]):
         raise Unsuited(f"base: {LAYOUT} belongs to another base or basis")
     # 3. Model and tokenizer fit each other.
-    model, tokenizer = _read_model(folder)
+    model, tokenizer = _read_model(folder, numbers)
     # 4. The cores fit the model.
     try:
         found: Mapping[str, Tensor] = read_tensors((folder / BASIS).read_bytes())
@@ -176,7 +179,7 @@ def prepare_base(folder: Path, rank: int, own_rows: Callable[[Base], Sequence[An
     there = (folder / ANCHORS).is_file()
     if not there and own_rows is None:
         raise Unsuited(f"base: {ANCHORS} is missing; an empty file means no anchor rows")
-    model, tokenizer = _read_model(folder)
+    model, tokenizer = _read_model(folder, "float32")
     found = bases.compute(model, rank)
     basis = cast(bytes, write_tensors(found))
     segments = tuple(
@@ -250,8 +253,8 @@ def _base_digest(named: Mapping[str, str]) -> bytes:
     return whole.digest()
 
 
-def _read_model(folder: Path) -> tuple[Any, Any]:
-    """Model in float32 on the CPU and its tokenizer, after the checks that need both."""
+def _read_model(folder: Path, numbers: Numbers) -> tuple[Any, Any]:
+    """Model on the CPU and its tokenizer, after the checks that need both."""
     transformers_logging.disable_progress_bar()  # a bar for each load has no place in a service's log
     # 1. The weights are there, whole, and nothing that would have to be run or unpacked.
     _check_weights(folder)
@@ -266,7 +269,7 @@ def _read_model(folder: Path) -> tuple[Any, Any]:
         part = "the model"
         model, told = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=torch.float32,
+            dtype=getattr(torch, numbers),
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,

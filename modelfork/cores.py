@@ -4,6 +4,9 @@ Two ways to run. *Merged*: one user for the whole batch. W + B C A is computed o
 base, and a gradient with respect to C needs two thin products more, never a full one. *By rows*: every row of the
 batch has cores of its own, so that one batch serves many users; [W; A] is one product.
 
+Cores, A and B are float32 whatever the base is in. In a base of bfloat16 nothing is merged, for W has eight bits and
+would round a user's small numbers away: B C A x is computed in float32 beside W x, for one user or many.
+
 The base's weights are never written. One model is one set of switches: callers hold one lock around every use.
 """
 
@@ -31,7 +34,7 @@ class Merged:
     """One user's cores for every row: a core and W + B C A for each adapted projection, in layout order."""
 
     cores: tuple[Tensor, ...]  # (rank, rank) each
-    weights: tuple[Tensor, ...]  # (out, in) each
+    weights: tuple[Tensor, ...]  # (out, in) each; W itself where the base is not in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,15 @@ class Cored(nn.Module):
     def __init__(self, linear: nn.Linear, a: Tensor, b: Tensor, switch: Switch, at: int) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        wide = torch.cat([linear.weight.detach(), a])  # (out + rank, in)
-        linear.weight.data = wide[: self.out_features]  # the same numbers, held once
+        self.exact = linear.weight.dtype == torch.float32
+        if self.exact:
+            wide = torch.cat([linear.weight.detach(), a])  # (out + rank, in)
+            linear.weight.data = wide[: self.out_features]  # the same numbers, held once
+            a = wide[self.out_features :]
+            self.register_buffer("wide", wide, persistent=False)
         self.weight = linear.weight
         self.bias: Tensor | None = linear.bias
-        self.register_buffer("wide", wide, persistent=False)
-        self.register_buffer("a", wide[self.out_features :], persistent=False)  # (rank, in)
+        self.register_buffer("a", a, persistent=False)  # (rank, in)
         self.register_buffer("b", b, persistent=False)  # (out, rank)
         self.wide: Tensor
         self.a: Tensor
@@ -88,12 +94,19 @@ class Cored(nn.Module):
         self._at = at
 
     def merged(self, core: Tensor) -> Tensor:
+        if not self.exact:
+            return self.weight.detach()
         return torch.addmm(self.weight.detach(), self.b, core @ self.a)  # (out, in)
 
     def forward(self, x: Tensor) -> Tensor:
         running, bias = self._switch[0].running, self.bias
         if running is None:
             return functional.linear(x, self.weight, bias)
+        if not self.exact:
+            core = running.cores[self._at]  # (rank, rank) or (batch, rank, rank)
+            inner = functional.linear(x.float(), self.a) @ core.transpose(-2, -1)  # (batch, tokens, rank)
+            y = functional.linear(x, self.weight, bias)
+            return (y.float() + functional.linear(inner, self.b)).to(y.dtype)
         if isinstance(running, Merged):
             core, weight = running.cores[self._at], running.weights[self._at]
             if core.requires_grad and torch.is_grad_enabled():

@@ -11,7 +11,7 @@ from modelfork.settings import ForkSettings
 
 if TYPE_CHECKING:
     from ledger import service
-    from modelfork.base import Base
+    from modelfork.base import Base, Numbers
     from modelfork.recipe import Recipe
 
 _LOG = logging.getLogger("forkledger")
@@ -29,16 +29,16 @@ def attach(app: Any, served: service.Service) -> None:
     from modelfork.forks import ForkManager
 
     settings = ForkSettings()
-    base, recipe = open_base(settings.base, settings.torch_threads)
+    base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
     manager = ForkManager(served.ledger, served.keystore, base, recipe, served.now, served.random, settings.live_forks)
     attach_forks(app, manager, served.now, settings.turns)
 
 
-def open_base(folder: Path, threads: int) -> tuple[Base, Recipe]:
+def open_base(folder: Path, threads: int, numbers: Numbers = "float32") -> tuple[Base, Recipe]:
     """The base, checked, and the recipe that goes with its anchor rows."""
     from modelfork.base import load_base, use_threads
     from modelfork.recipe import default_recipe
 
     use_threads(threads)
-    base = load_base(folder)
+    base = load_base(folder, numbers)
     return base, default_recipe(base.anchors_digest)

@@ -35,7 +35,7 @@ def chat(
     """
     log, keystore, now = ledger.open_house(data, keys, database_url)
     try:
-        base, recipe = open_base(settings.base, settings.torch_threads)
+        base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
         manager = ForkManager(log, keystore, base, recipe, now, secrets.token_bytes, settings.live_forks)
         known = [one for one in keystore.forks_of(APP) if log.store.head(one)]
         fork_id = fork or (known[-1] if known else manager.create(APP))

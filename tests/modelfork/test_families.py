@@ -7,16 +7,22 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
-from modelfork.base import Base, load_base, prepare_base
+from modelfork.base import Base, Numbers, load_base, prepare_base
+from modelfork.cores import Merged
 from modelfork.generate import Sampling, generate
 from modelfork.interaction import Interaction, Message
+from modelfork.layout import cores_of
 from modelfork.learn import Row, answer_row, learn, losses, pack
+from modelfork.main import open_base
 from modelfork.recipe import default_recipe
 from modelfork.rehearse import Memory
 from modelfork.replay import advance, genesis
+from modelfork.settings import ForkSettings
 from modelfork.update import pack as packed
 from modelfork.update import unpack
 from tests.modelfork.conftest import make_tiny_model
@@ -114,6 +120,62 @@ def test_token_by_token_is_what_the_whole_gives(base: Base) -> None:
     with torch.inference_mode():
         whole = base.model(input_ids=torch.tensor([prompt + made[:-1]])).logits[0]
     assert whole[len(prompt) - 1 :].argmax(-1).tolist() == made
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose weights are stored in bfloat16, with biases, as Qwen2 has them."""
+    folder = tmp_path_factory.mktemp("halved")
+    make_tiny_model(folder, "Qwen2Config", vocab_size=288, dtype="bfloat16")
+    stored = load_file(folder / "model.safetensors")
+    save_file({name: part.bfloat16() for name, part in stored.items()}, folder / "model.safetensors", {"format": "pt"})
+    prepare_base(folder, 8)
+    return folder
+
+
+@pytest.mark.parametrize("numbers", ["float32", "bfloat16"])
+def test_a_base_in_bfloat16_has_cores_in_float32(halved: Path, numbers: Numbers) -> None:
+    base = load_base(halved, numbers)
+    dtype = getattr(torch, numbers)
+    assert base.model.dtype == dtype
+    plain = AutoModelForCausalLM.from_pretrained(halved, dtype=dtype, local_files_only=True).eval()
+    with torch.inference_mode():
+        expected = plain(input_ids=IDS).logits
+    assert torch.equal(logits(base, None), expected)
+    assert torch.equal(logits(base, np.zeros(base.cores.dimension, np.int64)), expected)
+    some = np.random.default_rng(3).integers(-(2**22), 2**22, (2, base.cores.dimension))
+    assert base.cores.numbers(some).dtype == torch.float32
+    assert not torch.allclose(logits(base, some[0]), expected, atol=0.1)
+    near = 1e-4 if numbers == "float32" else 0.1
+    torch.testing.assert_close(logits(base, some)[1], logits(base, some[1])[1], rtol=near, atol=near)
+    test_a_step_lowers_the_loss_of_its_rows_and_its_replay_is_the_same_state(base)
+
+
+def test_in_bfloat16_a_core_is_added_in_float32_and_no_weight_is_copied_for_a_user(halved: Path) -> None:
+    base = load_base(halved, "bfloat16")
+    state = np.random.default_rng(3).integers(-(2**20), 2**20, base.cores.dimension)
+    name = "model.layers.0.mlp.up_proj"
+    module, basis = base.model.get_submodule(name), load_file(halved / "basis.safetensors")
+    x = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(1)).bfloat16()
+    running = base.cores.of(state)
+    assert isinstance(running, Merged)
+    assert any(weight.data_ptr() == module.weight.data_ptr() for weight in running.weights)
+    with torch.inference_mode(), base.cores.running(running):
+        found = module(x)
+    core = torch.from_numpy(cores_of(base.layout, state)[name])
+    moved = x.float() @ basis[name + ".a"].float().T @ core.T @ basis[name + ".b"].float().T
+    expected = (functional.linear(x, module.weight).float() + moved).bfloat16()
+    torch.testing.assert_close(found, expected, rtol=2**-7, atol=0)  # the last of its eight bits
+    assert not torch.equal(found, functional.linear(x, module.weight))
+
+
+def test_the_environment_says_what_the_base_computes_in(halved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORKLEDGER_BASE_NUMBERS", "bfloat16")
+    base, _ = open_base(halved, torch.get_num_threads(), ForkSettings().base_numbers)
+    assert base.model.dtype == torch.bfloat16
+    monkeypatch.setenv("FORKLEDGER_BASE_NUMBERS", "int4")
+    with pytest.raises(ValidationError, match="bfloat16"):
+        ForkSettings()
 
 
 def _alone(base: Base, row: Row) -> torch.Tensor:
