@@ -111,7 +111,7 @@ class Publisher:
             if public != self._public:  # another process has published meanwhile, or the folder was lost
                 self._tiled = None
             self._public = public
-            if public is not None and public.tree.size == tree.size:
+            if public is not None and public.tree.size == tree.size and self._suffices(public.signed):
                 return public.signed
             before = self.size
             # 2. Tiles.
@@ -124,7 +124,7 @@ class Publisher:
                 )
                 signed += b"".join(line.encode() for line in given)
             # 4. Public.
-            if self._policy is not None and not _has_quorum(self._policy, signed):
+            if not self._suffices(signed):
                 return public.signed if public else None
             self._folder.put_checkpoint(signed)
             self._public = _Public(signed, tree)
@@ -133,6 +133,10 @@ class Publisher:
                 if tile.width == FULL:
                     self._folder.drop_partials(tile)
             return signed
+
+    def _suffices(self, signed: bytes) -> bool:
+        """Whether the policy's quorum signed: what was published under another policy, or none, may lack it."""
+        return self._policy is None or _has_quorum(self._policy, signed)
 
     def _write_tiles(self, tree: Checkpoint) -> None:
         """Write what this tree has and neither the published one nor that of an earlier turn had.

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from ledger.anchor import NOWHERE
+from ledger.cosign import Ed25519Cosigner
 from tests.anvil import Anvil
 from tests.journeys.server import Place, Server
 from tests.journeys.test_publishing import send, until
@@ -189,6 +190,11 @@ def test_a_timestamped_checkpoint_is_verified_offline(
     holds = place.command(*verify, str(tmp_path / "roots.pem"))
     assert holds.returncode == 0, holds.stderr
     assert "timestamp: everything holds" in holds.stdout
+    policy = tmp_path / "policy"  # a stamp is over what the log signed, whatever quorum its readers ask of checkpoints
+    witness = Ed25519Cosigner("witness.example", bytes(32), lambda: 0).vkey
+    policy.write_text(f"log {log_key}\nwitness w {witness}\nquorum w\n")
+    under = place.command("verify", str(stamp), "--policy", str(policy), "--tsa-roots", str(tmp_path / "roots.pem"))
+    assert under.returncode == 0, under.stdout
     stranger = place.command(*verify, str(tmp_path / "others.pem"))
     assert stranger.returncode == 1
     assert "3. failed" in stranger.stdout

@@ -347,6 +347,21 @@ def test_nothing_is_public_before_a_quorum_has_cosigned_it(ledger: Ledger, folde
     assert some.asked == [(0, 1), (0, 2), (2, 3)]
 
 
+def test_what_was_published_under_no_policy_gets_its_quorum_without_a_new_entry(
+    ledger: Ledger, folder: PublicFolder
+) -> None:
+    begun(ledger)
+    alone = Publisher(ledger, folder).publish()
+    some = Some({0})
+    rules = some.policy(2)
+    publisher = Publisher(ledger, folder, rules, some)  # type: ignore[arg-type]
+    assert publisher.publish() == alone == folder.checkpoint()  # nothing public is taken back meanwhile
+    some.answering = {0, 1}
+    assert rules.check(publisher.publish() or b"") == expect_whole(folder, ledger)
+    publisher.publish()
+    assert some.asked == [(1, 1), (1, 1)]  # and then nobody is asked any more
+
+
 class Counting(PublicFolder):
     """Counts what is read and written of tiles."""
 
