@@ -77,7 +77,10 @@ class AsyncClient:
         return await self._do(verbs.append_batch(self._trust, records))
 
     async def entries(self, fork_id: str, after: int = 0, limit: int = 100) -> tuple[Kept, ...]:
-        """A fork's entries with a version above `after`, fewer than `limit` where they are large; none at the end."""
+        """A fork's entries with a version above `after`, fewer than `limit` where they are large; none at the end.
+
+        Checked to be one chain with the payloads that it names. That the log has them, and who signed: `evidence`.
+        """
         return await self._do(verbs.entries(self._trust, fork_id, after, limit))
 
     async def head(self, fork_id: str) -> Head:

@@ -79,6 +79,22 @@ def test_the_receipt_of_a_record_that_stands_is_checked_too(client: Client, line
         client.append(filled.record(1, said="something else"))
 
 
+def test_a_record_that_stands_in_another_fork_is_no_answer(
+    client: Client, line: Line, service: Service, filled: Writer
+) -> None:
+    others = service.ledger.receipt_of(service.ledger.entry_at(5)).decode()
+    forge(line, lambda said: said["error"].update(receipt=others))
+    with pytest.raises(BadProof, match="another's"):
+        client.append(filled.record(1, said="something else"))
+
+
+def test_the_head_of_another_fork_is_no_answer(client: Client, line: Line, filled: Writer) -> None:
+    said = {"fork_id": Writer(2).fork_id, "version": 2, "head": "ab" * 32, "interactions": 1}
+    answer_with(line, httpx.Response(200, json=said))
+    with pytest.raises(BadProof, match="another fork"):
+        client.head(filled.fork_id)
+
+
 def test_the_receipt_of_another_fork_is_found_out_without_any_key(
     make: Make, api_key: str, client: Client, line: Line, service: Service, filled: Writer
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from ledger.api import appending
 from ledger.api.errors import error_object
 from ledger.api.service import Service
 from ledger.client import Client, Recorded, call
@@ -82,6 +83,16 @@ def test_who_is_told_to_come_much_later_is_told_so(client: Client, line: Line, c
     assert (caught.value.retry_after, len(line.asked), line.pauses) == (3600, 1, [])
 
 
+def test_a_queue_that_stays_full_is_told_with_what_the_service_said(
+    client: Client, line: Line, service: Service, created: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appending, "MOST_WAITING", 0)
+    with pytest.raises(Busy) as caught:
+        client.append_batch([created.next()])
+    assert caught.value.retry_after == 1
+    assert (line.pauses, service.ledger.size()) == ([1.0, 1.0, 2.0], 1)
+
+
 def test_reading_is_tried_again_too(client: Client, line: Line, created: Writer) -> None:
     line.next = ["lose the answer", httpx.Response(502, text="a proxy's page")]
     assert client.inclusion(0).leaf_index == 0
@@ -89,14 +100,14 @@ def test_reading_is_tried_again_too(client: Client, line: Line, created: Writer)
 
 
 class _Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that does not end, and counts what was taken of it."""
+    """A body that has no end worth waiting for, and counts what was taken of it."""
 
     def __init__(self, part: bytes) -> None:
         self.part = part
         self.taken = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        while True:
+        while self.taken < 16 * call.LONGEST_ANSWER:
             self.taken += len(self.part)
             yield self.part
 
