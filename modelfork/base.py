@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from modelfork import basis as bases
 from modelfork.cores import Cores
-from modelfork.errors import Unsuited
+from modelfork.errors import Malformed, Unsuited
 from modelfork.interaction import Message
 from modelfork.layout import Layout, Segment, decode_layout, encode_layout, layout_digest
 
@@ -82,11 +82,23 @@ class Base:
     end: int  # the one that an answer is taught to end with
     pad: int
     specials: tuple[str, ...]
+    takes_system: bool  # else a system message is put before what the user says first
 
     def render(self, messages: Sequence[Message], prompt: bool) -> list[int]:
-        """Tokens of a chat through the model's own template; with `prompt`, the assistant's turn begun."""
+        """Tokens of a chat through the model's own template; with `prompt`, the assistant's turn begun.
+
+        Raises Malformed where the template does not take the roles as they follow each other.
+        """
+        if not self.takes_system:
+            messages = _system_said_by_user(messages)
         chat = [{"role": message.role, "content": self._plain(message.content)} for message in messages]
-        made = self.tokenizer.apply_chat_template(chat, tokenize=True, add_generation_prompt=prompt, return_dict=False)
+        try:
+            made = self.tokenizer.apply_chat_template(
+                chat, tokenize=True, add_generation_prompt=prompt, return_dict=False
+            )
+        except TemplateError:
+            roles = ", ".join(message.role for message in messages)
+            raise Malformed(f"chat: the model's template does not take messages of {roles} in this order") from None
         return [int(token) for token in made]
 
     def tokens(self, text: str) -> list[int]:
@@ -166,6 +178,7 @@ def _together(
         end=_end(tokenizer, ends),
         pad=int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else min(ends),
         specials=tuple(sorted(map(str, tokenizer.get_added_vocab()), key=len, reverse=True)),
+        takes_system=_takes_system(tokenizer),
     )
 
 
@@ -345,6 +358,25 @@ def _end(tokenizer: Any, ends: frozenset[int]) -> int:
     if closing:
         return closing[0]
     return int(tokenizer.eos_token_id) if tokenizer.eos_token_id is not None else min(ends)
+
+
+def _takes_system(tokenizer: Any) -> bool:
+    """Whether the template has a place for a system message: Gemma's refuses one, others leave it out unsaid."""
+    mark = "Answer briefly."
+    chat = [{"role": "system", "content": mark}, {"role": "user", "content": "1"}]
+    try:
+        return mark in tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    except TemplateError:
+        return False
+
+
+def _system_said_by_user(messages: Sequence[Message]) -> Sequence[Message]:
+    if not messages or messages[0].role != "system":
+        return messages
+    system, *others = messages
+    if others and others[0].role == "user":
+        return (Message("user", f"{system.content}\n\n{others[0].content}"), *others[1:])
+    return (Message("user", system.content), *others)
 
 
 def _anchor_line(anchor: Anchor) -> str:

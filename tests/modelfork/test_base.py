@@ -9,9 +9,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from modelfork.base import load_base, prepare_base
-from modelfork.errors import Unsuited
+from modelfork.errors import Malformed, Unsuited
 from modelfork.interaction import Message
 from modelfork.layout import decode_layout
+from modelfork.learn import answer_row
 
 
 @pytest.fixture
@@ -131,6 +132,48 @@ def test_a_template_that_fails_is_refused_at_the_start(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(Unsuited, match="template fails"):
         prepare_base(folder, 4)
+
+
+GEMMA_LIKE = (
+    "{%- if messages[0]['role'] == 'system' -%}{{ raise_exception('System role not supported') }}{%- endif -%}"
+    "{%- for message in messages -%}{%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}"
+    "{{ raise_exception('Conversation roles must alternate') }}{%- endif -%}"
+    "{{- '<|' + message['role'] + '|>' + message['content'] + '<|end|>' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
+)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        GEMMA_LIKE,
+        GEMMA_LIKE.replace("{{ raise_exception('System role not supported') }}", "{%- set messages = messages[1:] -%}"),
+    ],
+    ids=["refused", "left out"],
+)
+def test_a_system_message_without_a_place_in_the_template_is_said_before_the_question(
+    folder: Path, template: str
+) -> None:
+    _template(folder, template)
+    base = load_base(folder)
+    system, question = Message("system", "The dog is Max."), Message("user", "What is the dog called?")
+    both = Message("user", "The dog is Max.\n\nWhat is the dog called?")
+    assert base.render((system, question), prompt=True) == base.render((both,), prompt=True)
+    assert "The dog is Max." in base.text(base.render((system,), prompt=False))
+    row = answer_row(base, (system, question), "Max.", 256)
+    assert base.text(row.tokens[row.begin :]) == "Max."
+
+
+def test_roles_that_the_template_does_not_take_are_the_request_that_is_wrong(folder: Path) -> None:
+    _template(folder, GEMMA_LIKE)
+    with pytest.raises(Malformed, match="messages of user, user in this order"):
+        load_base(folder).render((Message("user", "a"), Message("user", "b")), prompt=True)
+
+
+def _template(folder: Path, template: str) -> None:
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": template}))
+    prepare_base(folder, 4)
 
 
 def _cut_weights(folder: Path) -> None:
