@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ledger.errors import Malformed
 
 
 def _state_home() -> Path:
@@ -39,3 +41,12 @@ class Settings(BaseSettings):
     tsa: str = Field(default="", description="URL of an RFC 3161 timestamp authority that stamps checkpoints")
     tsa_roots: Path | None = Field(default=None, description="PEM file with the root certificates of that authority")
     anchor_every: int = Field(default=3600, ge=1, description="seconds from one anchor to the next, at least")
+
+
+def read_settings() -> Settings:
+    """Raises Malformed, which names the variable and what it should have been, and not what it was."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise Malformed(f"FORKLEDGER_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}") from None

@@ -78,10 +78,10 @@ def demo(
     """Teach a fork ten facts of an invented person, prove it, replay it elsewhere, tamper with a copy and find it."""
     _expect_torch()
     from modelfork.demo.demo import run
-    from modelfork.settings import ForkSettings
+    from modelfork.settings import read_settings
 
-    settings = ForkSettings()
     with _refusals():
+        settings = read_settings()
         raise typer.Exit(0 if run(folder, seed, settings.base, settings.torch_threads, as_json, on_chain) else 1)
 
 
@@ -98,10 +98,10 @@ def chat(
     """Talk to a fork in this terminal, without a server. /correct TEXT, /like, /dislike judge the last answer."""
     _expect_torch()
     from modelfork.commands.chat import chat as command
-    from modelfork.settings import ForkSettings
+    from modelfork.settings import read_settings
 
-    settings = ForkSettings()
     with _refusals():
+        settings = read_settings()
         command(data, keys, fork, settings, as_json, database_url or settings.database_url)
 
 
@@ -114,10 +114,10 @@ def history(
 ) -> None:
     """Show what a fork was given and what it learned of it."""
     from modelfork.commands.history import history as command
-    from modelfork.settings import ForkSettings
+    from modelfork.settings import read_settings
 
     with _refusals():
-        command(data, keys, database_url or ForkSettings().database_url, fork, as_json)
+        command(data, keys, database_url or read_settings().database_url, fork, as_json)
 
 
 def replay(
@@ -146,9 +146,10 @@ def replay(
     """
     import ledger
     from modelfork.commands.replay import replay as command
-    from modelfork.settings import ForkSettings
+    from modelfork.settings import read_settings
 
-    settings = ForkSettings()
+    with _refusals():
+        settings = read_settings()
     url = database_url or ("" if path else settings.database_url)
     if bool(path) == bool(url):
         raise typer.BadParameter("expected one of the two", param_hint="FILE or --database-url")
@@ -175,7 +176,7 @@ def prepare(
     """
     _expect_torch()
     from modelfork.commands.base import prepare as command
-    from modelfork.settings import ForkSettings
+    from modelfork.settings import read_settings
 
     with _refusals():
-        command(Path(path), ForkSettings().torch_threads, as_json)
+        command(Path(path), read_settings().torch_threads, as_json)

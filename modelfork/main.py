@@ -7,7 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelfork.settings import ForkSettings
+from ledger.errors import Refused
+from modelfork.errors import ForkError
+from modelfork.settings import read_settings
 
 if TYPE_CHECKING:
     from ledger import service
@@ -20,7 +22,8 @@ _LOG = logging.getLogger("forkledger")
 def attach(app: Any, served: service.Service) -> None:
     """Add the fork routes to `app`. Found through the entry points `forkledger.services`.
 
-    Without the extra `forks` the service is a ledger alone: it takes finished records and learns nothing.
+    Raises ledger's Refused where base or settings are none. Without the extra `forks` the service is a ledger alone: it
+    takes finished records and learns nothing.
     """
     if importlib.util.find_spec("torch") is None:
         _LOG.warning("no torch here: serving the ledger alone; install forkledger[forks] for forks and chat")
@@ -28,8 +31,11 @@ def attach(app: Any, served: service.Service) -> None:
     from modelfork.api.app import attach_forks
     from modelfork.forks import ForkManager
 
-    settings = ForkSettings()
-    base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
+    try:
+        settings = read_settings()
+        base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
+    except ForkError as error:  # `ledger` knows its own errors only, and serves nothing after one
+        raise Refused(str(error)) from error
     manager = ForkManager(served.ledger, served.keystore, base, recipe, served.now, served.random, settings.live_forks)
     attach_forks(app, manager, served.now, settings.turns)
 

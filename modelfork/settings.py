@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from modelfork.errors import Malformed
 
 DEMO_BASE = Path(__file__).parent / "demo" / "base"
 
@@ -25,3 +27,12 @@ class ForkSettings(BaseSettings):
     live_forks: int = Field(default=64, ge=1, description="forks kept in memory")
     torch_threads: int = Field(default=2, ge=1, description="threads of a model step")
     turns: int = Field(default=64, ge=1, description="turns under way before a request is told to come back")
+
+
+def read_settings() -> ForkSettings:
+    """Raises Malformed, which names the variable and what it should have been, and not what it was."""
+    try:
+        return ForkSettings()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise Malformed(f"FORKLEDGER_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}") from None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,3 +179,33 @@ def test_the_demo_ends_with_what_it_verified(tmp_path: Path) -> None:
     assert re.fullmatch(r"demo: [1-9]\d* records verified, replay identical, tampering found at leaf \d+", last)
     assert "seed 3" in done.stdout
     assert "anchored on chain 31337, audited with it, and the saved proof verified without it" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["serve"], ["keys", "show"], ["watch", "a-fork", "--log", "x"], ["anchor", "status"]]
+)
+def test_a_setting_that_is_none_is_named_in_a_line(words: list[str], tmp_path: Path) -> None:
+    told = {**os.environ, "FORKLEDGER_ANCHOR_EVERY": "often"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ledger", *words], env=told, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert done.stderr.startswith("FORKLEDGER_ANCHOR_EVERY: ")
+    assert "often" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("FORKLEDGER_BASE", "/nowhere", "base: /nowhere is"),
+        ("FORKLEDGER_TURNS", "many", "FORKLEDGER_TURNS: "),
+    ],
+)
+def test_a_service_that_cannot_start_says_why_in_a_line(tmp_path: Path, name: str, value: str, said: str) -> None:
+    command = [sys.executable, "-m", "ledger", "serve", "--port", "0"]
+    done = subprocess.run(
+        command, env={**os.environ, name: value}, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith(said)
+    assert "Traceback" not in done.stderr
