@@ -43,6 +43,7 @@ class Seen:
     events: tuple[Anchored, ...] = ()  # ascending
     fault: str = ""  # step 13
     named: bool = False  # the auditor named the block
+    log_named: bool = False  # and the log's id
 
 
 def look(node: EvmReader, log_key: note.Ed25519Verifier, wanted: Wanted) -> Seen:
@@ -68,7 +69,8 @@ def look(node: EvmReader, log_key: note.Ed25519Verifier, wanted: Wanted) -> Seen
     except BadAnchor as error:
         return Seen(fault=f"anchor proof: {error}")
     newest_first = islice(node.anchored(wanted.contract, log_id, header.block.number), min(held.sequence, MOST_ANCHORS))
-    return Seen(proof, held, tuple(newest_first)[::-1], named=wanted.block_hash is not None)
+    events = tuple(newest_first)[::-1]
+    return Seen(proof, held, events, named=wanted.block_hash is not None, log_named=wanted.log_id is not None)
 
 
 def _log_id(node: EvmReader, log_key: note.Ed25519Verifier, contract: bytes, last: int) -> bytes:
@@ -168,6 +170,11 @@ def _notices(seen: Seen, held: Held, now: int) -> list[str]:
         )
         if (age := now // 1_000_000 - held.block.time) > STALE:
             notices.append(f"anchor: that block is {age // 3600} hours old; the node may show an old state")
+    if not seen.log_named:
+        notices.append(
+            f"anchor: the log was found by its name and key, as 0x{held.proof.log_id.hex()}; anybody can create one of "
+            "those in a contract: compare the id with the operator's, or name it by --log-id"
+        )
     if held.sequence > MOST_ANCHORS:
         notices.append(f"anchor: of {held.sequence} anchors only the newest {MOST_ANCHORS} were compared")
     if held.sequence:

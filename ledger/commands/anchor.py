@@ -21,7 +21,7 @@ from ledger.anchor import NOWHERE, Public, Standing, known
 from ledger.anchor.place import Place, encode_place, read_place, write_place
 from ledger.anchor.worker import TURN_EVERY
 from ledger.errors import Conflict, NotFound
-from ledger.keyfolder import expect_apart, make_chain_key, open_keys, read_chain_key
+from ledger.keyfolder import expect_apart, make_chain_key, read_chain_key
 from ledger.ledger import LogReader
 from ledger.main import Anchoring
 
@@ -31,7 +31,7 @@ _NAMES = {"evm": "EVM chain", "rfc3161": "timestamps (RFC 3161)"}
 def deploy(data: Path, keys: Path, wanted: Anchoring, admin_key: Path | None, plainly: bool, as_json: bool) -> None:
     """Put the contract on the chain and create the log in it, as far as they are not there, and note where that is."""
     expect_apart(keys, data)
-    log = open_keys(keys).log
+    log = main.open_operator_keys(data, keys, "").log
     anchorer = main.open_node(wanted.rpc, make_chain_key(keys, secrets.token_bytes)).sender
     from ledger.anchor import chainproof
     from ledger.anchor.deploy import create_log, deploy

@@ -96,6 +96,12 @@ def test_the_log_is_found_by_its_origin_and_note_key(log: Folder, node: Anvil, l
     report = audited(log, seen_at(node.url))
     assert report.anchor is not None
     assert (report.clean, report.anchor.proof.log_id) == (True, log_id)
+    # Anybody can create a log of this name and key, so an auditor who did not name the id is told of it.
+    named = audited(log, seen_at(node.url, log_id=log_id))
+    assert [any("found by its name and key" in one for one in each.notices) for each in (report, named)] == [
+        True,
+        False,
+    ]
 
 
 def test_a_block_that_the_auditor_names_is_taken_and_nobody_s_word_is_needed(
