@@ -140,6 +140,11 @@ class Policy:
         return f"expected cosignatures for quorum {of_groups}, those of {', '.join(names) or 'no witness'} came"
 
 
+def of_log(vkey: str) -> Policy:
+    """A policy of one log and no witness. Raises Malformed."""
+    return Policy((Log(verifier_from_vkey(vkey)),), (), (), NO_QUORUM)
+
+
 def parse(policy: bytes) -> Policy:
     """Raises Malformed with the number of the line."""
     if found := _NOT_IN_A_POLICY.search(policy):

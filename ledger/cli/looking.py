@@ -221,6 +221,7 @@ def verify(
     a file or the log cannot be read, or a receipt is not due yet. It does not show that nothing follows the entry.
     """
     from ledger import note
+    from ledger import policy as policies
     from ledger.anchor.chainproof import pin
     from ledger.commands import receipt as receipts
     from ledger.commands import timestamp as timestamps
@@ -248,7 +249,7 @@ def verify(
         raise typer.BadParameter(str(error), param_hint="--receipt-key") from None
     with refusals():
         try:
-            believed = command.policy_of_log(log_key) if policy is None else trust.read_policy(policy)
+            believed = policies.of_log(log_key) if policy is None else trust.read_policy(policy)
         except LedgerError as error:
             raise typer.BadParameter(str(error), param_hint="--policy" if policy else "--log-key") from None
         if tsa_roots is not None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ledger import checkpoint as checkpoints
 from ledger import note, policy, receipt
 from ledger.checkpoint import Checkpoint
-from ledger.cosign import verifier_from_vkey
 from ledger.errors import Refused
 from ledger.note import Ed25519Verifier
 from ledger.policy import Policy
@@ -39,5 +38,5 @@ def trust_of(log_key: str | None, believed: Policy | None, receipt_key: str | No
     if log_key is not None:
         if believed is not None:
             raise Refused("trust: expected a log's key or a policy, both came")
-        believed = Policy((policy.Log(verifier_from_vkey(log_key)),), (), (), policy.NO_QUORUM)
+        believed = policy.of_log(log_key)
     return Trust(believed, None if receipt_key is None else Ed25519Verifier.from_vkey(receipt_key))

@@ -8,11 +8,10 @@ from pathlib import Path
 import typer
 
 from ledger import note
-from ledger import policy as policies
 from ledger.anchor.chainproof import TRUSTS, Held, Pinned, is_anchor
 from ledger.commands.anchored import held_json, held_lines, logs_of, verify_anchor
 from ledger.commands.shown import outcome, printable, step_line, utc
-from ledger.cosign import cosigned_at, verifier_from_vkey
+from ledger.cosign import cosigned_at
 from ledger.entry import SERVICE
 from ledger.errors import BadEvidence, Refused
 from ledger.evidence import (
@@ -31,11 +30,6 @@ from ledger.policy import Policy
 UNCHECKED = "anchor: NOT checked; the evidence holds an anchor proof, name the hash of its block by --block"
 
 _SAYS = STEPS | ANCHOR_STEPS
-
-
-def policy_of_log(vkey: str) -> Policy:
-    """A policy of one log and no witness. Raises Malformed."""
-    return Policy((policies.Log(verifier_from_vkey(vkey)),), (), (), policies.NO_QUORUM)
 
 
 def verify(

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from ledger import checkpoint, merkle, note, receipt
 from ledger.audit.promise import BROKEN, KEPT, NOT_DUE, NOT_SHOWN, Looked, look
 from ledger.checkpoint import Checkpoint
-from ledger.commands.verify import policy_of_log
 from ledger.entry import decode_entry
 from ledger.errors import Unavailable
 from ledger.ledger import Ledger
 from ledger.logsource import Folder, Log
+from ledger.policy import of_log
 from ledger.publish import publish
 from ledger.receipt import Receipt
 from tests.ledger.tiled import Forks, write_log
 from tests.ledger.written import LOG_KEY, NOW, ORIGIN, RECEIPT_KEY, Writer, datastore, drawn, fill, open_ledger
 
 DUE = NOW + 10_000_000
-BELIEVED = policy_of_log(LOG_KEY.vkey)
+BELIEVED = of_log(LOG_KEY.vkey)
 SIZE = 600
 LEAVES = [0, 255, 256, 511, 512, 598, 599]
 
@@ -126,7 +126,7 @@ def test_a_checkpoint_that_the_log_did_not_sign_is_no_evidence(copy: Folder, ent
 def test_the_checkpoint_of_another_log_is_no_evidence(copy: Folder, entries: list[bytes]) -> None:
     other = note.Ed25519Signer("other.example/log", bytes(32))
     Path(copy.name, "checkpoint").write_bytes(checkpoint.sign(Checkpoint(other.name, 2, bytes(32)), other))
-    found = look(promised(entries, 3), RECEIPT_KEY.verifier, copy, policy_of_log(other.vkey).check, DUE + 1)
+    found = look(promised(entries, 3), RECEIPT_KEY.verifier, copy, of_log(other.vkey).check, DUE + 1)
     assert (ended(found), found.signed) == ((NOT_SHOWN, 2), None)
 
 

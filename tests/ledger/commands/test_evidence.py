@@ -16,12 +16,12 @@ from ledger import tlogproof
 from ledger.api.app import create_app
 from ledger.api.service import Service
 from ledger.cli import app
-from ledger.commands.verify import policy_of_log
 from ledger.evidence import LONGEST_EVIDENCE
 from ledger.keystore import KeyStore
 from ledger.ledger import Ledger
 from ledger.main import LEDGER_FILE
 from ledger.merkle import leaf_hash
+from ledger.policy import of_log
 from ledger.publicfolder import PublicFolder
 from ledger.publish import publish
 from ledger.publisher import Publisher
@@ -174,7 +174,7 @@ def test_the_standards_proof_of_the_same_entry_is_written_where_asked(
         )
         assert done.exit_code == 0, done.output
         proof = tlogproof.parse((tmp_path / "3.tlog-proof").read_bytes())
-        tree = tlogproof.check(proof, ledger.entry_at(2).data, policy_of_log(LOG_KEY.vkey).check)
+        tree = tlogproof.check(proof, ledger.entry_at(2).data, of_log(LOG_KEY.vkey).check)
         assert (proof.index, tree.size) == (2, 4)
 
 
