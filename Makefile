@@ -20,8 +20,8 @@ demo: setup ## correct a model, prove it, replay it, catch a tampered byte: unde
 test: lint ## everything: lint, types, import order, then all tests (at most 20 minutes)
 	$(BIN)/pytest $(ARGS)
 
-test-fast: setup ## the tests that are not marked slow (at most 3 minutes)
-	$(BIN)/pytest -m "not slow" $(ARGS)
+test-fast: setup ## the tests that are not marked slow, on two cores (at most 3 minutes)
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 kill-test: setup ## kill service and database 200 times under load on each store (some 20 minutes)
 	FORKLEDGER_TEST_KILLS=200 $(BIN)/pytest tests/journeys/test_kills.py -s $(ARGS)

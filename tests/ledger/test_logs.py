@@ -65,6 +65,8 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     levels = {name: logging.getLogger(name).level for name in (None, "forkledger", "uvicorn")}
     root.handlers.clear()
     monkeypatch.setattr("sys.stderr", heard)
+    for name in ("uvicorn", "uvicorn.error"):  # a server that another test ran in this process may have set it apart
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     write_json_lines()
     yield heard
     root.handlers[:] = before
