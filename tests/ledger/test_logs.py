@@ -62,11 +62,12 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     """What a process that was told to write JSON lines writes. Logging is as before afterwards."""
     heard, root = StringIO(), logging.getLogger()
     before = list(root.handlers)
-    levels = {name: logging.getLogger(name).level for name in (None, "forkledger", "uvicorn")}
+    levels = {name: logging.getLogger(name).level for name in (None, "forkledger", "uvicorn", "uvicorn.error")}
     root.handlers.clear()
     monkeypatch.setattr("sys.stderr", heard)
     for name in ("uvicorn", "uvicorn.error"):  # a server that another test ran in this process may have set it apart
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        logging.getLogger(name).setLevel(logging.NOTSET)
     write_json_lines()
     yield heard
     root.handlers[:] = before
