@@ -65,9 +65,9 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     levels = {name: logging.getLogger(name).level for name in (None, "forkledger", "uvicorn", "uvicorn.error")}
     root.handlers.clear()
     monkeypatch.setattr("sys.stderr", heard)
-    for name in ("uvicorn", "uvicorn.error"):  # a server that another test ran in this process may have set it apart
-        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
-        logging.getLogger(name).setLevel(logging.NOTSET)
+    for server in ("uvicorn", "uvicorn.error"):  # a server that another test ran in this process may have set it apart
+        monkeypatch.setattr(logging.getLogger(server), "propagate", True)
+        logging.getLogger(server).setLevel(logging.NOTSET)
     write_json_lines()
     yield heard
     root.handlers[:] = before
