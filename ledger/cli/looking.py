@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.options import AsJson, ChainId, Contract, DatabaseUrl, Genesis, LogId, bytes_of, places_of, refusals
+from ledger.cli.options import (
+    AsJson,
+    ChainId,
+    Contract,
+    DatabaseUrl,
+    Genesis,
+    LogId,
+    LogKey,
+    PolicyFile,
+    bytes_of,
+    places_of,
+    refusals,
+    value_of,
+)
 
 
 def audit(
@@ -17,13 +30,8 @@ def audit(
             metavar="URL|FOLDER|FILE", help="A log's URL, a folder of its tiles, a ledger file or folder, a database."
         ),
     ],
-    log_key: Annotated[
-        str, typer.Option("--log-key", metavar="VKEY", help="The log's public key, as its operator gave it.")
-    ] = "",
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", metavar="FILE", help="A tlog-policy: the log's key, and which witnesses must cosign."),
-    ] = None,
+    log_key: LogKey = "",
+    policy: PolicyFile = None,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -69,13 +77,10 @@ def audit(
     from ledger import note
     from ledger.commands import audit as command
     from ledger.commands import onchain, trust
-    from ledger.errors import LedgerError
     from ledger.settings import read_settings
 
-    try:
+    with value_of("--log-key"):
         pinned = note.Ed25519Verifier.from_vkey(log_key) if log_key else None
-    except LedgerError as error:
-        raise typer.BadParameter(str(error), param_hint="--log-key") from None
     if not chain and (contract or chain_id or genesis or log_id or block or save_anchor):
         raise typer.BadParameter("expected a node to ask", param_hint="--chain")
     beside = None
@@ -90,10 +95,8 @@ def audit(
             save=save_anchor,
         )
     with refusals():
-        try:
+        with value_of("--policy"):
             accepts = trust.read_policy(policy) if policy else None
-        except LedgerError as error:
-            raise typer.BadParameter(str(error), param_hint="--policy") from None
         kept_in = read_settings().state.expanduser() / "audit"
         clean = command.audit(target, pinned, accepts, state, kept_in, as_json, beside)
     raise typer.Exit(0 if clean else 1)
@@ -104,13 +107,8 @@ def watch(
     log: Annotated[
         str, typer.Option("--log", metavar="URL|FOLDER|FILE", help="Where the log is read, as for `forkledger audit`.")
     ],
-    log_key: Annotated[
-        str, typer.Option("--log-key", metavar="VKEY", help="The log's public key, as its operator gave it.")
-    ] = "",
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", metavar="FILE", help="A tlog-policy: the log's key, and which witnesses must cosign."),
-    ] = None,
+    log_key: LogKey = "",
+    policy: PolicyFile = None,
     owner_key: Annotated[
         str,
         typer.Option(
@@ -139,13 +137,10 @@ def watch(
     from ledger import note
     from ledger.commands import trust
     from ledger.commands import watch as command
-    from ledger.errors import LedgerError
     from ledger.settings import read_settings
 
-    try:
+    with value_of("--log-key"):
         pinned = note.Ed25519Verifier.from_vkey(log_key) if log_key else None
-    except LedgerError as error:
-        raise typer.BadParameter(str(error), param_hint="--log-key") from None
     try:
         owner = bytes.fromhex(owner_key) if owner_key else None
     except ValueError:
@@ -154,10 +149,8 @@ def watch(
         raise typer.BadParameter("expected 64 hex digits", param_hint="--owner-key")
     with refusals():
         kept_in = read_settings().state.expanduser() / "watch"
-        try:
+        with value_of("--policy"):
             accepts = trust.read_policy(policy) if policy else None
-        except LedgerError as error:
-            raise typer.BadParameter(str(error), param_hint="--policy") from None
         clean = command.watch_fork(fork_id, log, pinned, accepts, owner, state, kept_in, every, as_json)
     raise typer.Exit(0 if clean else 1)
 
@@ -227,7 +220,6 @@ def verify(
     from ledger.commands import timestamp as timestamps
     from ledger.commands import trust
     from ledger.commands import verify as command
-    from ledger.errors import LedgerError
     from ledger.main import microseconds
 
     if (policy is None) == (not log_key):
@@ -243,15 +235,11 @@ def verify(
     trusted = bytes_of(block, 32, "--block")
     names = {"genesis_hash": bytes_of(genesis, 32, "--genesis"), "log_id": bytes_of(log_id, 32, "--log-id")}
     at = bytes_of(contract, 20, "--contract")
-    try:
+    with value_of("--receipt-key"):
         pinned = note.Ed25519Verifier.from_vkey(receipt_key) if receipt_key else None
-    except LedgerError as error:
-        raise typer.BadParameter(str(error), param_hint="--receipt-key") from None
     with refusals():
-        try:
+        with value_of("--policy" if policy else "--log-key"):
             believed = policies.of_log(log_key) if policy is None else trust.read_policy(policy)
-        except LedgerError as error:
-            raise typer.BadParameter(str(error), param_hint="--policy" if policy else "--log-key") from None
         if tsa_roots is not None:
             holds: bool | None = timestamps.verify_timestamp(file, believed, tsa_roots, as_json)
         elif pinned is None:

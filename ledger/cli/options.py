@@ -27,6 +27,13 @@ ChainRpc = Annotated[
 Tsa = Annotated[
     str, typer.Option(metavar="URL", help="An RFC 3161 timestamp authority that stamps checkpoints. [FORKLEDGER_TSA]")
 ]
+LogKey = Annotated[
+    str, typer.Option("--log-key", metavar="VKEY", help="The log's public key, as its operator gave it.")
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="A tlog-policy: the log's key, and which witnesses must cosign."),
+]
 WitnessData = Annotated[
     Path, typer.Option(help="Folder of what the witness must never forget: leave it out of backups.")
 ]
@@ -73,6 +80,17 @@ def refusals() -> Iterator[None]:
     except sqlite3.DatabaseError as error:  # a file that opened and is damaged further in
         typer.echo(f"SQLite cannot read on ({error}); `forkledger audit FILE` says what is wrong", err=True)
         raise typer.Exit(3) from None
+
+
+@contextmanager
+def value_of(option: str) -> Iterator[None]:
+    """What is no value of this option is wrong usage of it."""
+    from ledger.errors import LedgerError
+
+    try:
+        yield
+    except LedgerError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def bytes_of(given: str, size: int | None, option: str) -> bytes | None:

@@ -40,23 +40,24 @@ def deploy(data: Path, keys: Path, wanted: Anchoring, admin_key: Path | None, pl
     expect_apart(admin_key or wanted.key, data)
     key = read_chain_key(admin_key or wanted.key)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known = read_place(data / main.PLACE_FILE)
+    noted = read_place(data / main.PLACE_FILE)
     node = main.open_node(wanted.rpc, key)
     with closing(node):
         _say(as_json, f"account that anchors: {anchorer}", f"account that administers: {node.sender}")
         genesis = node.block(0)
         if genesis is None:
             raise NotFound("chain node: expected block 0, it has none")
-        if known is not None and (known.chain_id, known.genesis) != (node.chain_id(), genesis.hash):
+        chain_id = node.chain_id()
+        if noted is not None and (noted.chain_id, noted.genesis) != (chain_id, genesis.hash):
             raise Conflict(
-                f"anchor place: {data / main.PLACE_FILE} names chain {known.chain_id}, genesis {known.genesis.hex()}; "
-                f"the node is on {node.chain_id()}, genesis {genesis.hash.hex()}"
+                f"anchor place: {data / main.PLACE_FILE} names chain {noted.chain_id}, genesis {noted.genesis.hex()}; "
+                f"the node is on {chain_id}, genesis {genesis.hash.hex()}"
             )
-        contract = f"0x{known.contract.hex()}" if known else deploy(node, wanted.highest_fee, _second, plainly)
+        contract = f"0x{noted.contract.hex()}" if noted else deploy(node, wanted.highest_fee, _second, plainly)
         note_key_hash = chainproof.note_key_hash(log.verifier)
         log_id = create_log(node, contract, log.name, note_key_hash, anchorer, wanted.highest_fee, _second)
-        place = Place(node.chain_id(), genesis.hash, bytes.fromhex(contract[2:]), CODE_HASH, log_id)
-    if known is not None and known != place:
+        place = Place(chain_id, genesis.hash, bytes.fromhex(contract[2:]), CODE_HASH, log_id)
+    if noted is not None and noted != place:
         raise Conflict(
             f"anchor place: {data / main.PLACE_FILE} names another contract or log; move it away to anchor here"
         )
