@@ -376,7 +376,9 @@ def _migrate(connection: Connection, name: str) -> None:
 
 def _schema(connection: Connection) -> int:
     """The schema that a database's tables have; 0 where there are none."""
-    if connection.execute("SELECT to_regclass('public.settings')").fetchone() == (None,):
+    # Asked of the rows: `to_regclass` answers from a cache that may be older than a lock which was waited for.
+    tables = "SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'public' AND tablename = 'settings'"
+    if connection.execute(tables).fetchone() is None:
         return 0
     found = _setting(connection.cursor(), "schema") or ""
     if not found.isdecimal():

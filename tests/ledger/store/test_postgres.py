@@ -20,6 +20,7 @@ from ledger.ledger import Ledger
 from ledger.publish import publish
 from ledger.store import Attempt, Epoch, NewEntry, Settled, Store, postgres, postgres_growth, postgres_recorder
 from ledger.store.postgres import PostgresStore, open_read_only, open_store
+from ledger.store.postgres_schema import SCHEMA, STEPS
 from tests.ledger.store.test_store import FORK, OTHER, add, everything, new
 from tests.ledger.store.wire import Wire
 from tests.ledger.written import LOG_KEY, RECEIPT_KEY, Writer, clock, drawn, fill
@@ -643,6 +644,27 @@ def test_two_that_make_a_ledger_at_once_make_one(postgres_url: str) -> None:
     expect_whole(opened[0])
     for store in opened:
         store.close()
+
+
+def test_who_waited_while_another_made_the_tables_leaves_them_alone(
+    postgres_url: str, operator: psycopg.Connection[Any]
+) -> None:
+    # Whoever altered them now would lock them in another order than an append does, and one of the two would fail.
+    waiting = threading.Thread(target=lambda: open_store(postgres_url).close())
+    with operator.transaction():
+        operator.execute("SELECT pg_advisory_xact_lock(%s)", [postgres._SCHEMA_LOCK])
+        waiting.start()
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while operator.execute(waits).fetchone() == (0,):
+            time.sleep(0.01)
+        for step in STEPS:
+            for statement in step:
+                operator.execute(statement.encode())
+        operator.execute("INSERT INTO settings VALUES ('schema', %s)", [str(SCHEMA)])
+        ours = operator.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
+    waiting.join()
+    columns = "SELECT DISTINCT xmin::text FROM pg_attribute WHERE attrelid = 'payloads'::regclass AND attnum > 0"
+    assert operator.execute(columns).fetchall() == [ours]
 
 
 def test_only_a_ledger_of_this_schema_is_opened(postgres_url: str, operator: psycopg.Connection[Any]) -> None:
