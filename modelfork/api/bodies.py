@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 LONGEST_TEXT = 65_536  # characters of one message
+LONGEST_USER = 255  # characters of an app's own id of an end user
 MOST_MESSAGES = 256
 LARGEST_TOTAL = 262_144  # characters of a whole conversation
+
+FORK_OF_USER = "fork"  # the model that is the fork of whom `user` names
 
 
 def _text_of_parts(content: Any) -> Any:
@@ -30,6 +33,7 @@ def _encodable(text: str) -> str:
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_encodable)]
 Rating = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+User = Annotated[str, Field(min_length=1, max_length=LONGEST_USER), AfterValidator(_encodable)]
 RecordId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -56,9 +60,11 @@ class _WithMessages(BaseModel):
 
 
 class ForkBody(BaseModel):
-    """POST /v1/forks: a fork in service custody."""
+    """POST /v1/forks: a fork in service custody. With `user`, an app's own id of an end user, their one fork."""
 
     model_config = ConfigDict(extra="forbid")
+
+    user: User | None = None
 
 
 class StreamOptions(BaseModel):
@@ -70,11 +76,15 @@ class TextFormat(BaseModel):
 
 
 class ChatBody(_WithMessages):
-    """POST /v1/chat/completions, as OpenAI specifies it. What cannot be honoured is refused, not ignored."""
+    """POST /v1/chat/completions, as OpenAI specifies it. What cannot be honoured is refused, not ignored.
+
+    `model` is a fork's id, or `fork`: that of the end user whom `user` names, made on first use.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     model: str = Field(max_length=100)
+    user: User | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
@@ -97,6 +107,12 @@ class ChatBody(_WithMessages):
     presence_penalty: Literal[0] | None = None
     logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
     top_logprobs: Literal[0] | None = None
+
+    @model_validator(mode="after")
+    def _names_a_fork(self) -> ChatBody:
+        if self.model == FORK_OF_USER and self.user is None:
+            raise ValueError(f"user: expected the id of an end user with the model `{FORK_OF_USER}`")
+        return self
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""OpenAI-compatible chat: `model` names a fork, and the answer comes with the id of its record.
+"""OpenAI-compatible chat: `model` names a fork, or `user` whose it is; the answer comes with the id of its record.
 
 An interaction is the last user message and its answer; earlier messages are context and teach nothing again.
 """
@@ -17,9 +17,9 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from ledger import api_errors, service
-from modelfork.api.bodies import ChatBody, MessageBody
+from modelfork.api.bodies import FORK_OF_USER, ChatBody, MessageBody
 from modelfork.api.turns import Push, Turn
-from modelfork.api.wiring import Forks, Wired, record_id_of, recorded_view, request_of
+from modelfork.api.wiring import Forks, Wired, fork_of_user, record_id_of, recorded_view, request_of
 from modelfork.forks import Answered, ForkManager
 from modelfork.generate import Sampling
 from modelfork.interaction import Message
@@ -95,7 +95,7 @@ class _Asked:
 def _ask(
     served: service.Service, forks: Wired, caller: service.Caller, body: ChatBody, idempotency_key: str | None
 ) -> _Asked:
-    fork_id = service.expect_own_fork(served, caller, body.model)
+    fork_id = _fork_of(served, forks, caller, body)
     record_id = record_id_of(served, caller, fork_id, idempotency_key)
     request = request_of(served, caller, "chat", fork_id, body)
     drawn = hashlib.sha256(b"forkledger/sampling/v1\0" + record_id).digest()  # a retry that was lost draws the same
@@ -108,6 +108,12 @@ def _ask(
     )
     key = f"idempotency:{record_id.hex()}" if idempotency_key else f"identical:{request.hex()}"
     return _Asked(fork_id, record_id, messages_of(body.messages), sampling, body.store is not False, key, request)
+
+
+def _fork_of(served: service.Service, forks: Wired, caller: service.Caller, body: ChatBody) -> str:
+    if body.model == FORK_OF_USER and body.user is not None:
+        return fork_of_user(served, forks, caller, body.user)
+    return service.expect_own_fork(served, caller, body.model)
 
 
 def _answer(manager: ForkManager, asked: _Asked, push: Push) -> Answered:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from ledger import service
 from modelfork.api.bodies import ForkBody, InteractionBody, VerdictBody
 from modelfork.api.chat import IdempotencyKey, messages_of
-from modelfork.api.wiring import Forks, record_id_of, recorded_view, request_of
+from modelfork.api.wiring import Forks, fork_of_user, record_id_of, recorded_view, request_of
 from modelfork.interaction import Interaction
 
 router = APIRouter(prefix="/v1/forks", tags=["forks"])
@@ -23,7 +23,10 @@ def create(
     body: ForkBody | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
-    """A new fork of the base. The service makes a key for it alone, keeps it sealed, and can read what it records."""
+    """A new fork of the base, or the one of an end user whom `user` names. The service makes a key for it alone, keeps
+    it sealed, and can read what it records."""
+    if body is not None and body.user is not None:
+        return forks.manager.describe(fork_of_user(served, forks, caller, body.user))
     drawn = record_id_of(served, caller, "new fork", idempotency_key)
     return forks.manager.describe(forks.manager.create(caller.app_id, drawn))
 

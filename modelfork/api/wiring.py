@@ -1,4 +1,4 @@
-"""What the fork routes work with, and the two small things that all of them do."""
+"""What the fork routes work with, and the few small things that several of them do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -41,10 +42,21 @@ def record_id_of(served: service.Service, caller: service.Caller, fork_id: str, 
     return hmac.new(served.service_key.derive(b"record-id"), message, hashlib.sha256).digest()[:16]
 
 
+def fork_of_user(served: service.Service, forks: Wired, caller: service.Caller, user: str) -> str:
+    """The one fork that an app has for this end user, made on first use. Its id is a keyed hash of both names: the
+    user's lies nowhere, another app's is another fork, and who asks at the same time gets the same."""
+    message = b"\0".join((caller.app_id.encode(), user.encode()))
+    drawn = hmac.new(served.service_key.derive(b"fork-of-user"), message, hashlib.sha256).digest()[:16]
+    fork_id = str(uuid.UUID(bytes=drawn, version=4))
+    if served.keystore.app_of_fork(fork_id) == caller.app_id and served.ledger.store.head(fork_id) is not None:
+        return fork_id
+    return forks.manager.create(caller.app_id, drawn)
+
+
 def request_of(served: service.Service, caller: service.Caller, what: str, fork_id: str, body: BaseModel) -> bytes:
     """32 bytes that are the same for the same request: the app, the route and every field that is not only about how
-    the answer is sent. Keyed, so that no hash of content is kept about."""
-    fields = body.model_dump(exclude={"stream", "stream_options"})
+    the answer is sent. Keyed, so that no hash of content is kept about. `user` only names the fork."""
+    fields = body.model_dump(exclude={"stream", "stream_options", "user"})
     spelled = json.dumps([caller.app_id, what, fork_id, fields], sort_keys=True)
     return hmac.digest(served.service_key.derive(b"request"), spelled.encode(), "sha256")
 
