@@ -67,7 +67,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Model, tokenizer and what hangs on them. One lock, held by the caller, around every use of `model`."""
+    """Model, tokenizer and what hangs on them. Every use of `model` stands inside `cores.running`."""
 
     model: Any  # a causal LM: eval, frozen, its projections replaced by `Cored`
     tokenizer: Any

@@ -7,7 +7,8 @@ batch has cores of its own, so that one batch serves many users; [W; A] is one p
 Cores, A and B are float32 whatever the base is in. In a base of bfloat16 nothing is merged, for W has eight bits and
 would round a user's small numbers away: B C A x is computed in float32 beside W x, for one user or many.
 
-The base's weights are never written. One model is one set of switches: callers hold one lock around every use.
+The base's weights are never written. One model is one set of switches, so one thread uses it at a time: `running`
+takes it in order of arrival, and whoever computes in small pieces lets others in between them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modelfork.errors import Unsuited
+from modelfork.fairlock import FairLock
 from modelfork.layout import Layout
 
 UNIT = 2.0**-24  # what 1 in a state means, before the segment's scale
@@ -137,6 +139,7 @@ class Cores:
         and basis do not fit together.
         """
         self.switch = Switch()
+        self.lock = FairLock()  # around every use of the model; `running` takes it, and may be inside it
         self.dimension = layout.dimension
         self._shapes = [(segment.rows, segment.columns) for segment in layout.segments]
         self._sizes = [rows * columns for rows, columns in self._shapes]
@@ -186,11 +189,13 @@ class Cores:
 
     @contextmanager
     def running(self, cores: Running) -> Iterator[None]:
-        before, self.switch.running = self.switch.running, cores
-        try:
-            yield
-        finally:
-            self.switch.running = before
+        """Use the model with these cores, alone: other threads wait meanwhile, and get it in order of arrival."""
+        with self.lock:
+            before, self.switch.running = self.switch.running, cores
+            try:
+                yield
+            finally:
+                self.switch.running = before
 
 
 def projections(model: nn.Module, leaves: Sequence[str]) -> list[tuple[str, nn.Linear]]:

@@ -1,7 +1,7 @@
 """What keeps forks live: state and rehearsal memory, both rebuilt from the ledger and never ahead of it.
 
-Recorded first, applied second. A fork's updates are made one after another under its lock; the base's lock is held
-around every use of the model. Forks in self custody are not here: the service holds no key of theirs.
+Recorded first, applied second. A fork's updates are made one after another under its lock, and one fork learns at a
+time; answers go on between the iterations. Forks in self custody are not here: the service holds no key of theirs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +20,11 @@ import ledger
 from ledger.errors import AlreadyRecorded, Conflict, NotFound, StaleNumber
 from modelfork.base import Base
 from modelfork.errors import Unsuited
+from modelfork.fairlock import FairLock
 from modelfork.generate import Sampling, TextStream, generate
 from modelfork.history import Remembered, history, key_finder, remember
 from modelfork.interaction import Interaction, Message
-from modelfork.learn import learn
+from modelfork.learn import learn, lesson_of
 from modelfork.recipe import Recipe, encode_recipe, recipe_digest
 from modelfork.recording import Metrics, Particulars, Writer, as_recorded, build_record, open_interaction
 from modelfork.rehearse import Memory
@@ -98,7 +99,7 @@ class ForkManager:
         self._most_live = most_live
         self._live: OrderedDict[str, _Live] = OrderedDict()
         self._table = threading.Lock()  # around _live
-        self._model = threading.Lock()  # around every use of the base's model
+        self._learning = FairLock()  # more learners at once would each be slower and none done sooner
 
     @property
     def longest_answer(self) -> int:
@@ -240,8 +241,7 @@ class ForkManager:
 
         tokens = generate(self._base, state.vector, prompt, sampling)
         while not stream.done:
-            with self._model:  # a token at a time, so that many answers take turns
-                token = next(tokens, None)
+            token = next(tokens, None)  # the model is taken a token at a time, so that many answers take turns
             if token is None:
                 break
             show(stream.push(token))
@@ -314,7 +314,7 @@ class ForkManager:
             if known is not None:
                 return known, self._recorded(known.stored)
             seed = int.from_bytes(hashlib.sha256(b"forkledger/seed/v1\0" + record_id).digest()[:8], "big")
-            with self._model:
+            with self._learning if lesson_of(interaction) else nullcontext():
                 learned = learn(self._base, self._recipe, read.state.vector, interaction, live.memory, seed)
             particulars = Particulars(
                 user_id="",

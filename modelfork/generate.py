@@ -1,7 +1,6 @@
 """Answers: token by token with a user's cores, as a stream of whole characters, and in batches of many users.
 
-Everything here uses the model inside single steps only: a caller that holds the base's lock around each `next` may
-let many answers take turns.
+Everything here holds the model for single steps only, so that others use it in between.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import ledger
 from ledger.audit import audit
 from ledger.errors import Conflict, StaleNumber
 from ledger.main import open_house
+from modelfork import learn
 from modelfork.forks import Answered, ForkManager
 from modelfork.generate import Sampling
 from modelfork.history import key_finder
@@ -288,3 +289,23 @@ def test_the_tokenizer_and_the_model_bear_many_threads(open_manager: Open) -> No
         asked = [(fork, pool.submit(ask, manager, fork, 1 + again)) for again in range(3) for fork in made]
         assert all(done.result(60) for done in rendered)
         assert all(done.result(60).interaction.answer == alone[fork] for fork, done in asked)
+
+
+def test_answers_go_on_between_the_iterations_of_a_fork_that_learns(
+    open_manager: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = open_manager()
+    learner, asked = manager.create("app"), manager.create("app")
+    answered: list[Answered] = []
+    gradient = learn.gradient
+
+    def with_an_answer_before_it(*given: Any) -> Any:
+        if not answered:
+            with ThreadPoolExecutor(1) as pool:  # it never comes where a learner keeps the model
+                answered.append(pool.submit(ask, manager, asked, 1).result(20))
+        return gradient(*given)
+
+    monkeypatch.setattr(learn, "gradient", with_an_answer_before_it)
+    correct(manager, learner, 1, "Who is it?", "It is me.")
+    assert answered[0].recorded.version == 2
+    assert manager.describe(learner)["interactions"] == 1

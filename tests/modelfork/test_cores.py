@@ -1,5 +1,6 @@
 """Cores change what a frozen model says, for each row its own user's, and never the model itself."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,23 @@ def test_after_a_failure_the_base_is_itself_again(base: Base) -> None:
 def test_a_state_of_another_size_is_refused(base: Base) -> None:
     with pytest.raises(Unsuited, match="expected 224 numbers"):
         base.cores.of(np.zeros(223, np.int64))
+
+
+def test_one_thread_uses_the_model_at_a_time_and_the_next_finds_its_own_cores(base: Base) -> None:
+    users = base.cores.of(states(base, 1)[0])
+    seen: list[object] = []
+
+    def look() -> None:
+        with base.cores.running(None):
+            seen.append(base.cores.switch.running)
+
+    with base.cores.running(users):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join(0.02)
+        assert not seen
+        with base.cores.running(None):
+            assert base.cores.switch.running is None
+        assert base.cores.switch.running is users
+    thread.join()
+    assert seen == [None]
