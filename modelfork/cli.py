@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     """Add modelfork's commands to `app`. Found through the entry points `forkledger.commands`."""
     app.command()(demo)
     app.command()(chat)
+    app.command()(ingest)
     app.command()(history)
     app.command()(replay)
     base = typer.Typer(help="The model that forks stand on.", no_args_is_help=True)
@@ -103,6 +104,40 @@ def chat(
     with _refusals():
         settings = read_settings()
         command(data, keys, fork, settings, as_json, database_url or settings.database_url)
+
+
+def ingest(
+    file: Annotated[
+        Path, typer.Argument(help="OpenAI-style JSONL, or a ChatGPT data export (.zip or conversations.json).")
+    ],
+    fork: Annotated[
+        str,
+        typer.Option(
+            help="The fork to record in.", show_default="the newest of the command line's own, else a new one"
+        ),
+    ] = "",
+    learn: Annotated[
+        bool, typer.Option(help="Learn from statements, corrections and ratings, as the service does.")
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be recorded; write nothing.")] = False,
+    data: Data = _DATA,
+    keys: Keys = _KEYS,
+    database_url: DatabaseUrl = "",
+    as_json: AsJson = False,
+) -> None:
+    """Record in a fork what you said elsewhere. Run again, it goes on where it stopped, and takes what is new.
+
+    Ends with 0 when all of the file could be read, 1 when something in it could not; the rest is recorded all the same.
+    """
+    if not dry_run:
+        _expect_torch()
+    from modelfork.commands.ingest import ingest as command
+    from modelfork.settings import read_settings
+
+    with _refusals():
+        settings = read_settings()
+        url = database_url or settings.database_url
+        raise typer.Exit(0 if command(file, data, keys, fork, settings, learn, dry_run, as_json, url) else 1)
 
 
 def history(

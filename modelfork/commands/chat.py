@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 import ledger
+from modelfork.commands.own import APP, newest_own
 from modelfork.errors import TooLong
 from modelfork.forks import ForkManager, Recorded
 from modelfork.generate import Sampling
@@ -19,8 +20,6 @@ from modelfork.main import open_base
 
 if TYPE_CHECKING:
     from modelfork.settings import ForkSettings
-
-APP = "command-line"  # the app that forks made here belong to; it has no API key
 
 HELP = "/correct TEXT  /like  /dislike  judge the last answer; /new starts a new conversation; /quit ends"
 
@@ -37,8 +36,7 @@ def chat(
     try:
         base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
         manager = ForkManager(log, keystore, base, recipe, now, secrets.token_bytes, settings.live_forks)
-        known = [one for one in keystore.forks_of(APP) if log.store.head(one)]
-        fork_id = fork or (known[-1] if known else manager.create(APP))
+        fork_id = fork or newest_own(log, keystore) or manager.create(APP)
         log.head(fork_id)
         typer.echo(f"fork {fork_id}\n{HELP}", err=as_json)
         if as_json:
