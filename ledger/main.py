@@ -297,7 +297,7 @@ def build_app(
         ledger.close()
         keystore.close()
 
-    service = Service(ledger, keystore, keys.service, microseconds, secrets.token_bytes, publisher, worker)
+    service = Service(ledger, keystore, keys.service, microseconds, secrets.token_bytes, publisher, worker, data)
     app = create_app(service, close)
     for found in sorted(entry_points(group="forkledger.services"), key=lambda found: found.name):
         found.load()(app, service)

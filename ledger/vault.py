@@ -36,6 +36,7 @@ _RECORD_KEY_DOMAIN = b"forkledger/record-key/v1\0"
 _SUBKEY_DOMAIN = b"forkledger/subkey/v1\0"
 _COMMITMENT_DOMAIN = b"forkledger/key-commitment/v1\0"
 _AEAD_DOMAIN = b"forkledger/aead/v1\0"
+_SNAPSHOT_KEY_DOMAIN = b"forkledger/snapshot-key/v1\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,13 @@ def record_key(root: bytes, salt: bytes, interaction_number: int) -> RecordKey:
         raise Malformed("record key: expected a root and a salt of 32 bytes each")
     message = _RECORD_KEY_DOMAIN + root + interaction_number.to_bytes(8, "big")
     return RecordKey(hmac.digest(salt, message, "sha256"))
+
+
+def snapshot_key(root: bytes) -> ServiceKey:
+    """Seals what is kept of a fork to open it sooner: whoever holds the fork's root can make it, and nobody else."""
+    if len(root) != 32:
+        raise Malformed("snapshot key: expected a root of 32 bytes")
+    return ServiceKey(hmac.digest(root, _SNAPSHOT_KEY_DOMAIN, "sha256"))
 
 
 def commitment_to(key: bytes) -> bytes:

@@ -25,10 +25,11 @@ from modelfork.generate import Sampling, TextStream, generate
 from modelfork.history import Remembered, history, key_finder, remember
 from modelfork.interaction import Interaction, Message
 from modelfork.learn import learn, lesson_of
+from modelfork.live import LiveFork
 from modelfork.recipe import Recipe, encode_recipe, recipe_digest
-from modelfork.recording import Metrics, Particulars, Writer, as_recorded, build_record, open_interaction
-from modelfork.rehearse import Memory
-from modelfork.replay import Replayed, State, advance, genesis, read_ahead, replay
+from modelfork.recording import Metrics, Particulars, Writer, as_recorded, build_record
+from modelfork.replay import Replayed, State, advance, genesis
+from modelfork.snapshots import Snapshots
 from modelfork.update import EMPTY
 
 TRIES = 20  # for a place in a fork, against other processes that keep winning it
@@ -57,24 +58,12 @@ class Answered:
     completion_tokens: int
 
 
-class _Live:
-    """A fork in memory. `read` and `memory` are what its entries up to `read.state.version` make them."""
-
-    def __init__(self, root: bytes, owner: ledger.keys.SigningKey) -> None:
-        self.root = root
-        self.owner = owner
-        self.users = 0  # who is working with it or waits for it: it is not evicted meanwhile
-        self.lock = threading.RLock()
-        self.memory = Memory()
-        self.read: Replayed | None = None
-        self.writer: Writer | None = None
-
-
 class ForkManager:
     """Forks in service custody over one ledger and one base. Safe to use from several threads.
 
     `now` gives microseconds since 1970-01-01 UTC, `random(n)` n unpredictable bytes. At most `most_live` forks are
-    kept in memory; the one idle for longest goes first and is replayed when it is asked for again.
+    kept in memory; the one idle for longest goes first. When it is asked for again it is read from its snapshot, where
+    `snapshots` has one that holds, and from the entries that came since; else it is replayed.
     """
 
     def __init__(
@@ -86,6 +75,7 @@ class ForkManager:
         now: Callable[[], int],
         random: Callable[[int], bytes],
         most_live: int = 64,
+        snapshots: Snapshots | None = None,
     ) -> None:
         if recipe.anchors_digest != base.anchors_digest:
             raise Unsuited("recipe: it names other anchor rows than the base has")
@@ -97,7 +87,8 @@ class ForkManager:
         self._now = now
         self._random = random
         self._most_live = most_live
-        self._live: OrderedDict[str, _Live] = OrderedDict()
+        self._snapshots = snapshots
+        self._live: OrderedDict[str, LiveFork] = OrderedDict()
         self._table = threading.Lock()  # around _live
         self._learning = FairLock()  # more learners at once would each be slower and none done sooner
 
@@ -146,18 +137,18 @@ class ForkManager:
     # --- live forks --------------------------------------------------------------------------------------
 
     @contextmanager
-    def _open(self, fork_id: str) -> Iterator[tuple[_Live, Replayed, Writer]]:
+    def _open(self, fork_id: str) -> Iterator[tuple[LiveFork, Replayed, Writer]]:
         """The fork, locked, with everything that the ledger holds of it read in. Raises NotFound or Unsuited."""
         with self._table:
             live = self._live.get(fork_id)
             if live is None:
-                keys = self._keystore.fork_keys(fork_id)
-                live = self._live[fork_id] = _Live(keys.root, keys.owner)
+                live = self._live[fork_id] = LiveFork(self._log, self._keystore, fork_id, self._snapshots)
             self._live.move_to_end(fork_id)
             live.users += 1
         try:
             with live.lock:
-                yield live, *self._caught_up(fork_id, live)
+                yield live, *self._caught_up(live)
+                live.keep()
         finally:
             with self._table:
                 live.users -= 1
@@ -171,29 +162,10 @@ class ForkManager:
                 return
             del self._live[fork_id]
 
-    def _caught_up(self, fork_id: str, live: _Live) -> tuple[Replayed, Writer]:
-        try:
-            return self._catch_up(fork_id, live)
-        except BaseException:
-            live.memory, live.read, live.writer = Memory(), None, None  # half-read memory must not be read on
-            raise
-
-    def _catch_up(self, fork_id: str, live: _Live) -> tuple[Replayed, Writer]:
-        """Read the entries that the live fork has not seen: those of another process, or all of them."""
-        after = live.read.state.version if live.read else 0
-        if live.read is None or live.writer is None or self._log.head(fork_id).version > after:
-            keys, payloads = key_finder(self._keystore, fork_id), read_ahead(self._log.store.payloads_of)
-            live.read = replay(self._log.read(fork_id, after), payloads, keys, self._log.origin, start=live.read)
-            self._expect_ours(live.read)
-            for stored, entry in self._log.read(fork_id, after):
-                if entry.version > live.read.state.version:
-                    break  # it came while we read
-                if entry.topic == ledger.entry.USER_TRAINING_RECORD:
-                    body = ledger.record.decode_body(entry.body)
-                    said, _ = open_interaction(body, payloads(stored.leaf_index), keys(body), self._log.origin)
-                    live.memory.remember(body.record_id, said)
-            live.writer = Writer(self._log.origin, live.read.fork, live.owner, live.root)
-        return live.read, live.writer
+    def _caught_up(self, live: LiveFork) -> tuple[Replayed, Writer]:
+        read, writer = live.caught_up()
+        self._expect_ours(read)
+        return read, writer
 
     def _expect_ours(self, read: Replayed) -> None:
         if read.fork.layout_digest != self._base.layout_digest:
@@ -202,7 +174,7 @@ class ForkManager:
             raise Unsuited(f"fork {read.fork.fork_id}: it was made with another recipe than the one in force")
 
     def evict(self, fork_id: str) -> None:
-        """Forget a live fork that nobody works with; the next use replays it."""
+        """Forget a live fork that nobody works with; the next use reads it again."""
         with self._table:
             if fork_id in self._live and not self._live[fork_id].users:
                 del self._live[fork_id]
@@ -331,7 +303,7 @@ class ForkManager:
                 seed=seed,
             )
             for _ in range(TRIES):
-                read, writer = self._caught_up(fork_id, live)
+                read, writer = self._caught_up(live)
                 after = advance(read.state, read.state.version + 1, learned.update)
                 signed, salt = build_record(
                     writer,
@@ -357,14 +329,14 @@ class ForkManager:
                         raise
                     return known, self._recorded(known.stored)
                 promised = self._log.open_receipt(receipt)
-                live.memory.remember(record_id, interaction)
-                live.read = replace(
+                grown = replace(
                     read,
                     state=after,
                     head=promised.entry_hash,
                     records=read.records + 1,
                     checked=read.checked + 1,
                 )
+                live.go_on(grown, record_id, interaction, particulars)
                 stored = self._log.entry_at(promised.leaf_index)
                 return None, self._recorded(stored, receipt)
             raise Conflict(f"fork {fork_id}: {TRIES} tries for the next place were all lost to others")

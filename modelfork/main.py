@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ledger import service
     from modelfork.base import Base, Numbers
     from modelfork.recipe import Recipe
+    from modelfork.snapshots import Snapshots
 
 _LOG = logging.getLogger("forkledger")
 
@@ -36,8 +38,24 @@ def attach(app: Any, served: service.Service) -> None:
         base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
     except ForkError as error:  # `ledger` knows its own errors only, and serves nothing after one
         raise Refused(str(error)) from error
-    manager = ForkManager(served.ledger, served.keystore, base, recipe, served.now, served.random, settings.live_forks)
+    manager = ForkManager(
+        served.ledger,
+        served.keystore,
+        base,
+        recipe,
+        served.now,
+        served.random,
+        settings.live_forks,
+        open_snapshots(served.data, served.random) if served.data else None,
+    )
     attach_forks(app, manager, served.now, settings.turns)
+
+
+def open_snapshots(data: Path, random: Callable[[int], bytes]) -> Snapshots:
+    """Where the forks of the house whose folder is `data` are kept, so that they open sooner."""
+    from modelfork.snapshots import Snapshots
+
+    return Snapshots(data / "snapshots", random)
 
 
 def open_base(folder: Path, threads: int, numbers: Numbers = "float32") -> tuple[Base, Recipe]:

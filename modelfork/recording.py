@@ -5,6 +5,7 @@ Service and self custody write through the same function; only where owner key a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -16,6 +17,8 @@ from modelfork import interaction as spoken
 from modelfork.errors import Malformed, Unsuited
 from modelfork.interaction import Interaction
 from modelfork.update import EMPTY, Update, pack, unpack
+
+_LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,27 @@ def open_update(
         key.subkey(kind), kind, payload, ledger.vault.Place(origin, body.fork_id, body.record_id)
     )
     return unpack(body.update_encoding, body.update_dimension, body.step, packed)
+
+
+def keep_opened(interaction: Interaction, particulars: Particulars) -> bytes:
+    """What a record says, in one piece, for where it is kept sealed: u32le length || plaintext of input, output and
+    particulars in turn."""
+    plain = _plaintexts(interaction, particulars)
+    return b"".join(_LENGTH.pack(len(plain[kind])) + plain[kind] for kind in sorted(plain))
+
+
+def read_opened(kept: bytes) -> tuple[Interaction, Particulars]:
+    """Undo `keep_opened`. Raises Malformed."""
+    plain, at = {}, 0
+    for kind in sorted((ledger.record.INPUT, ledger.record.OUTPUT, ledger.record.PARTICULARS)):
+        if len(kept) < at + _LENGTH.size:
+            raise Malformed("opened record: it ends within a length")
+        (length,) = _LENGTH.unpack_from(kept, at)
+        begin, at = at + _LENGTH.size, at + _LENGTH.size + length
+        plain[int(kind)] = kept[begin:at]
+    if len(kept) != at:
+        raise Malformed(f"opened record: expected {at} bytes, got {len(kept)}")
+    return _opened(plain)
 
 
 def view(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends
@@ -30,6 +31,7 @@ class Service:
     random: Callable[[int], bytes]
     publisher: Publisher
     worker: Worker | None = None  # what anchors the log, where something does
+    data: Path | None = None  # the house's folder, for what another package keeps beside the ledger
 
 
 async def service_of(asked: HTTPConnection) -> Service:  # async, for it needs no thread

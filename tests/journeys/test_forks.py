@@ -232,7 +232,7 @@ def test_a_replay_that_fails_half_way_leaves_nothing_half_read(
         return opened(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr("modelfork.forks.open_interaction", fails)
+        patch.setattr("modelfork.live.open_interaction", fails)
         with pytest.raises(MemoryError):
             reader.state(fork)
     with reader._open(fork) as (live, read, _):

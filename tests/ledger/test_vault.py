@@ -23,6 +23,7 @@ from ledger.vault import (
     padme,
     record_key,
     seal_payload,
+    snapshot_key,
     state_commitment,
     unpad,
 )
@@ -188,3 +189,14 @@ def test_no_repr_and_no_error_shows_a_key(key: RecordKey | ServiceKey) -> None:
     with pytest.raises(LedgerError) as caught:
         open_payload(key.raw, INPUT, SEALED, PLACE)
     assert key.raw.hex() not in str(caught.value)
+
+
+def test_a_snapshot_key_is_of_its_root_alone() -> None:
+    root = bytes(range(32))
+    sealed = snapshot_key(root).seal(b"state", b"about", bytes(24))
+    assert snapshot_key(root).open(sealed, b"about") == b"state"
+    for other in (snapshot_key(bytes(32)), ServiceKey(root)):
+        with pytest.raises(BadSignature):
+            other.open(sealed, b"about")
+    with pytest.raises(Malformed):
+        snapshot_key(root[:-1])

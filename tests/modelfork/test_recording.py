@@ -22,8 +22,10 @@ from modelfork.recording import (
     Writer,
     as_recorded,
     build_record,
+    keep_opened,
     open_interaction,
     open_update,
+    read_opened,
     view,
 )
 from tests.modelfork.written import (
@@ -94,6 +96,15 @@ def test_an_interaction_is_opened_as_it_was_recorded(said: Interaction, encoding
     assert opened.rating == pytest.approx(said.rating) if said.rating else not opened.rating
     assert told == particulars()
     assert as_recorded(opened) == opened
+
+
+@given(interactions)
+def test_what_was_opened_is_kept_in_one_piece_and_read_as_it_was(said: Interaction) -> None:
+    kept = keep_opened(said, particulars())
+    assert read_opened(kept) == (as_recorded(said), particulars())
+    for spoiled in (b"", kept[:2], kept[:-1], kept + b"\0"):
+        with pytest.raises(Malformed):
+            read_opened(spoiled)
 
 
 @pytest.mark.parametrize("encoding", updates.ENCODINGS)
