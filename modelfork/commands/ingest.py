@@ -20,7 +20,7 @@ from modelfork.commands.own import APP, newest_own
 from modelfork.errors import Malformed, TooLong
 from modelfork.ingest.source import open_source
 from modelfork.ingest.turns import Fault, Found, LeftOut, Turn, record_id
-from modelfork.main import open_base
+from modelfork.main import open_base, open_snapshots
 
 if TYPE_CHECKING:
     from modelfork.forks import ForkManager
@@ -134,7 +134,8 @@ def _ingest(
             from modelfork.forks import ForkManager
 
             base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
-            manager = ForkManager(log, keystore, base, recipe, now, secrets.token_bytes, settings.live_forks)
+            snapshots = open_snapshots(data, secrets.token_bytes)
+            manager = ForkManager(log, keystore, base, recipe, now, secrets.token_bytes, settings.live_forks, snapshots)
             fork_id = fork_id or manager.create(APP)
             with _progress(stock.new, console) as advance:
                 _record(read(), manager, _Fork(log, keystore, fork_id), learn, stock, advance)
