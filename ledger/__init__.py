@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ledger import checkpoint, entry, keys, merkle, note, publish, receipt, record, rights, vault
     from ledger.api import errors as api_errors
-    from ledger.api import service
+    from ledger.api import service, streams
     from ledger.keystore import KeyStore
     from ledger.ledger import Ledger, LogReader, check_inclusion
     from ledger.main import make_public, open_database_reader, open_house, open_keystore, open_reader
@@ -23,7 +23,7 @@ _MODULES = {
     for name in (
         "checkpoint", "entry", "keys", "merkle", "note", "publish", "receipt", "record", "rights", "vault",
     )
-} | {"api_errors": "ledger.api.errors", "service": "ledger.api.service"}  # fmt: skip
+} | {"api_errors": "ledger.api.errors", "service": "ledger.api.service", "streams": "ledger.api.streams"}  # fmt: skip
 _NAMES = {
     "make_public": "ledger.main",
     "open_database_reader": "ledger.main",
@@ -40,7 +40,7 @@ _NAMES = {
 __all__ = [
     "KeyStore", "Ledger", "LogReader", "StoredEntry", "__version__", "api_errors", "check_inclusion", "checkpoint",
     "entry", "keys", "make_public", "merkle", "note", "open_database_reader", "open_house", "open_keystore",
-    "open_reader", "publish", "receipt", "record", "rights", "service", "vault",
+    "open_reader", "publish", "receipt", "record", "rights", "service", "streams", "vault",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from ledger.api.metrics import Metrics
 from ledger.api.paths import ExactPath
 from ledger.api.publishing import Publishing
 from ledger.api.service import Service
+from ledger.api.streams import Streams
 
 
 def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
@@ -49,7 +50,7 @@ def create_app(service: Service, on_close: Callable[[], None]) -> FastAPI:
     app.state.publishing = publishing
     app.state.readiness = operating.Readiness(service, publishing)
     app.state.appending = Appending(service, metrics)
-    app.state.streams = stream.Streams()
+    app.state.streams = Streams()
     add_error_handlers(app)
     app.add_middleware(ExactPath)
     app.add_middleware(BodyLimit)

@@ -67,6 +67,16 @@ def error_response(
     return JSONResponse({"error": error_object(status, code, message, param, **more)}, status, headers)
 
 
+def invalid_object(errors: Sequence[Any]) -> dict[str, Any]:
+    """The error object for what pydantic says of a body. It quotes what came; only where and why goes out."""
+    first = errors[0]
+    place = [str(part) for part in first["loc"] if part != "body"]
+    if first["type"] == "extra_forbidden":
+        place = place[:-1]  # a name that they chose
+    where = ".".join(place)
+    return error_object(400, "invalid_value", f"{where or 'body'}: {first['msg']}", where or None)
+
+
 def refusal(ledger: Ledger, error: LedgerError) -> tuple[int, dict[str, Any]]:
     """The status and the error object of an error, for a whole request or for one record of many.
 
@@ -111,13 +121,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        # A validation error quotes what came; only where and why goes out.
-        first = error.errors()[0]
-        place = [str(part) for part in first["loc"] if part != "body"]
-        if first["type"] == "extra_forbidden":
-            place = place[:-1]  # a name that they chose
-        where = ".".join(place)
-        return error_response(400, "invalid_value", f"{where or 'body'}: {first['msg']}", where or None)
+        return JSONResponse({"error": invalid_object(error.errors())}, 400)
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:

@@ -8,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ledger.api.limits import LONGEST_REQUEST
-from ledger.api.stream import Streams
+from ledger.api.streams import Streams
 
 
 class Server(uvicorn.Server):

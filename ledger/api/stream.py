@@ -22,6 +22,7 @@ from starlette.websockets import WebSocketDisconnect
 from ledger.api.appending import Appending, Arrived, as_json, refusal_view
 from ledger.api.limits import LONGEST_REQUEST
 from ledger.api.service import Caller, Served, Service, caller_of
+from ledger.api.streams import KEY_GONE, RESTART, Streams
 from ledger.errors import Busy, LedgerError, Malformed, Refused, Unavailable
 from ledger.keystore import App
 from ledger.record import decode_record
@@ -30,48 +31,17 @@ MOST_UNANSWERED = 512  # records of one stream, and
 MOST_BYTES_UNANSWERED = LONGEST_REQUEST  # about: the frame that reaches it is still taken
 PATIENCE = 30  # times that a stream waits for a full queue before it hands the refusal on
 
-RESTART, KEY_GONE = 1012, 4401  # close codes: the registered one, and ours for what is 401 over HTTP
-
 router = APIRouter(prefix="/v1", tags=["records"])
 
 _Frame = bytes | LedgerError  # or why what came is none
 _Results = asyncio.Future[list[dict[str, Any]]]
 
 
-class Streams:
-    """The open streams of a service, so that they can be ended when it stops."""
-
-    def __init__(self) -> None:
-        self._open: set[_Stream] = set()
-        self._ending = False
-
-    async def serve(self, websocket: WebSocket, caller: App, service: Service) -> None:
-        if self._ending:
-            raise HTTPException(503, "this server is stopping; open the stream again in a moment")
-        await websocket.accept()
-        stream = _Stream(websocket, caller, service)
-        self._open.add(stream)
-        try:
-            await stream.serve()
-        finally:
-            self._open.discard(stream)
-
-    async def finish(self, timeout: float) -> None:
-        """Open no more; let the open ones answer what they have read, for at most `timeout` seconds."""
-        self._ending = True
-        for stream in self._open:
-            stream.finish()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while self._open:
-                    await asyncio.sleep(0.01)
-
-
 @router.websocket("/records/stream")
 async def stream(websocket: WebSocket, caller: Caller, service: Served) -> None:
     """Append records for as long as the connection lasts. The API key comes with the handshake."""
     streams: Streams = websocket.app.state.streams
-    await streams.serve(websocket, caller, service)
+    await streams.serve(websocket, lambda: _Stream(websocket, caller, service))
 
 
 class _Stream:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 LONGEST_TEXT = 65_536  # characters of one message
+LONGEST_KEY = 255  # characters
 LONGEST_USER = 255  # characters of an app's own id of an end user
 MOST_MESSAGES = 256
 LARGEST_TOTAL = 262_144  # characters of a whole conversation
@@ -147,3 +148,35 @@ class VerdictBody(BaseModel):
         if not self.correction.strip() and self.rating is None:
             raise ValueError("expected a rating, a correction or both")
         return self
+
+
+Key = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY), AfterValidator(_encodable)]
+
+
+class KeyedInteraction(InteractionBody):
+    """One of a batch: `key` does for it what an Idempotency-Key does for a request."""
+
+    key: Key
+
+
+class KeyedVerdict(VerdictBody):
+    key: Key
+
+
+class _NamesItsFork(BaseModel):
+    fork_id: str | None = Field(default=None, max_length=36)
+    user: User | None = None
+
+    @model_validator(mode="after")
+    def _names_one_fork(self) -> _NamesItsFork:
+        if (self.fork_id is None) == (self.user is None):
+            raise ValueError("expected either fork_id or user")
+        return self
+
+
+class StreamedInteraction(KeyedInteraction, _NamesItsFork):
+    """A frame of the stream of interactions: a turn that an app generated elsewhere."""
+
+
+class StreamedVerdict(KeyedVerdict, _NamesItsFork):
+    """A frame of the stream of interactions: a verdict on an earlier answer."""

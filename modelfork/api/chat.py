@@ -17,9 +17,11 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from ledger import api_errors, service
-from modelfork.api.bodies import FORK_OF_USER, ChatBody, MessageBody
+from modelfork.api.bodies import FORK_OF_USER, LONGEST_KEY, ChatBody
+from modelfork.api.outcomes import recorded_view
+from modelfork.api.sent import messages_of
 from modelfork.api.turns import Push, Turn
-from modelfork.api.wiring import Forks, Wired, fork_of_user, record_id_of, recorded_view, request_of
+from modelfork.api.wiring import Forks, Wired, fork_of_user, record_id_of, request_of
 from modelfork.forks import Answered, ForkManager
 from modelfork.generate import Sampling
 from modelfork.interaction import Message
@@ -28,7 +30,7 @@ router = APIRouter(prefix="/v1", tags=["chat"])
 
 _LOG = logging.getLogger("forkledger.chat")
 
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=LONGEST_KEY)]
 
 
 @router.get("/models")
@@ -72,11 +74,6 @@ async def complete(
         events = completion.stream(turn, usage)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
     return JSONResponse(completion.whole(await turn.result()))
-
-
-def messages_of(bodies: list[MessageBody]) -> tuple[Message, ...]:
-    """OpenAI's developer role is what was called system before."""
-    return tuple(Message("system" if said.role == "developer" else said.role, said.content) for said in bodies)
 
 
 @dataclass(frozen=True, slots=True)

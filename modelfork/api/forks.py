@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from ledger import service
 from modelfork.api.bodies import ForkBody, InteractionBody, VerdictBody
-from modelfork.api.chat import IdempotencyKey, messages_of
-from modelfork.api.wiring import Forks, fork_of_user, record_id_of, recorded_view, request_of
-from modelfork.interaction import Interaction
+from modelfork.api.chat import IdempotencyKey
+from modelfork.api.outcomes import recorded_view
+from modelfork.api.sent import record
+from modelfork.api.teaching import Work
+from modelfork.api.wiring import Forks, Wired, fork_of_user, record_id_of
 
 router = APIRouter(prefix="/v1/forks", tags=["forks"])
 
@@ -58,50 +61,42 @@ def history(
 
 
 @router.post("/{fork_id}/verdicts", status_code=201)
-def judge(
+async def judge(
     fork_id: str,
     body: VerdictBody,
+    request: Request,
+    response: Response,
     caller: service.Caller,
     served: service.Served,
     forks: Forks,
     idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
     """A rating or a correction of an earlier answer: a new record that refers to it."""
-    service.expect_own_fork(served, caller, fork_id)
-    record_id = record_id_of(served, caller, fork_id, idempotency_key)
-    request = request_of(served, caller, "verdict", fork_id, body)
-    return recorded_view(
-        forks.manager.judge(
-            fork_id,
-            record_id,
-            bytes.fromhex(body.record_id),
-            body.correction,
-            body.rating,
-            body.comment,
-            request,
-        )
-    )
+    work = partial(record, served, forks, caller, fork_id, body, idempotency_key)
+    return await _taught(request, response, forks, caller, fork_id, work)
 
 
 @router.post("/{fork_id}/interactions", status_code=201)
-def interact(
+async def interact(
     fork_id: str,
     body: InteractionBody,
+    request: Request,
+    response: Response,
     caller: service.Caller,
     served: service.Served,
     forks: Forks,
     idempotency_key: IdempotencyKey = None,
 ) -> dict[str, Any]:
     """Record a turn that the app generated elsewhere, with a verdict if there is one, and learn from it."""
-    service.expect_own_fork(served, caller, fork_id)
-    record_id = record_id_of(served, caller, fork_id, idempotency_key)
-    interaction = Interaction(
-        messages=messages_of(body.messages),
-        answer=body.answer,
-        correction=body.correction,
-        rating=body.rating,
-        comment=body.comment,
-        teaches=body.store,
-    )
-    request = request_of(served, caller, "interaction", fork_id, body)
-    return recorded_view(forks.manager.record(fork_id, record_id, interaction, request))
+    work = partial(record, served, forks, caller, fork_id, body, idempotency_key)
+    return await _taught(request, response, forks, caller, fork_id, work)
+
+
+async def _taught(
+    request: Request, response: Response, forks: Wired, caller: service.Caller, fork_id: str, work: Work
+) -> dict[str, Any]:
+    """Wait for the work in the app's queue. How long it took is no part of the answer, which a retry gets again."""
+    (done,) = forks.teaching.take(caller.app_id, fork_id, [(len(await request.body()), work)])
+    taught = await done
+    response.headers["server-timing"] = f"wait;dur={taught.waited:.1f}, learn;dur={taught.took:.1f}"
+    return recorded_view(taught.recorded)

@@ -33,3 +33,33 @@ class InteractionOutput(_message.Message):
     answer: str
     finish_reason: str
     def __init__(self, answer: _Optional[str] = ..., finish_reason: _Optional[str] = ...) -> None: ...
+
+class SentInteraction(_message.Message):
+    __slots__ = ("key", "fork_id", "user", "messages", "answer", "correction", "rating", "comment", "untaught", "record_id")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    FORK_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    CORRECTION_FIELD_NUMBER: _ClassVar[int]
+    RATING_FIELD_NUMBER: _ClassVar[int]
+    COMMENT_FIELD_NUMBER: _ClassVar[int]
+    UNTAUGHT_FIELD_NUMBER: _ClassVar[int]
+    RECORD_ID_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    fork_id: str
+    user: str
+    messages: _containers.RepeatedCompositeFieldContainer[Message]
+    answer: str
+    correction: str
+    rating: float
+    comment: str
+    untaught: bool
+    record_id: bytes
+    def __init__(self, key: _Optional[str] = ..., fork_id: _Optional[str] = ..., user: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., answer: _Optional[str] = ..., correction: _Optional[str] = ..., rating: _Optional[float] = ..., comment: _Optional[str] = ..., untaught: _Optional[bool] = ..., record_id: _Optional[bytes] = ...) -> None: ...
+
+class SentInteractions(_message.Message):
+    __slots__ = ("interactions",)
+    INTERACTIONS_FIELD_NUMBER: _ClassVar[int]
+    interactions: _containers.RepeatedCompositeFieldContainer[SentInteraction]
+    def __init__(self, interactions: _Optional[_Iterable[_Union[SentInteraction, _Mapping]]] = ...) -> None: ...

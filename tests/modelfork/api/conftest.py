@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from modelfork.interaction import Interaction
 from tests.modelfork.api.house import House
 
 
@@ -55,3 +58,19 @@ def fork(http: httpx.Client) -> str:
     answer = http.post("/v1/forks", json={})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["fork_id"])
+
+
+@pytest.fixture
+def slow(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Nothing that is told `wait` is recorded before the event is set."""
+    may_go_on = threading.Event()
+    record = house.manager.record
+
+    def waits(fork_id: str, record_id: bytes, interaction: Interaction, request: bytes) -> Any:
+        if interaction.answer == "wait":
+            assert may_go_on.wait(30)
+        return record(fork_id, record_id, interaction, request)
+
+    monkeypatch.setattr(house.manager, "record", waits)
+    yield may_go_on
+    may_go_on.set()

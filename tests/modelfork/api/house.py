@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import openai
-import uvicorn
 from fastapi import FastAPI
+from websockets.sync.client import ClientConnection, connect
 
+from ledger.api.server import Server
 from ledger.keystore import KeyStore
 from ledger.ledger import Ledger
 from ledger.main import build_app, open_operator_keys
@@ -31,8 +33,7 @@ class House:
 
     def start(self) -> House:
         self.app = build_app(self.data, open_operator_keys(self.data, self.folder / "keys", "example.org/log"))
-        config = uvicorn.Config(self.app, port=0, log_level="warning", ws="none")
-        self._server = uvicorn.Server(config)
+        self._server = Server(self.app, "127.0.0.1", 0, drain=20)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         while not self._server.started:
@@ -67,6 +68,15 @@ class House:
 
     def client(self, api_key: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {api_key}"}, timeout=60)
+
+    def stream(self, api_key: str, max_queue: int | None = None, sock: socket.socket | None = None) -> ClientConnection:
+        return connect(
+            self.url.replace("http", "ws", 1) + "/v1/interactions/stream",
+            additional_headers={"authorization": f"Bearer {api_key}"},
+            compression=None,
+            max_queue=max_queue,
+            sock=sock,
+        )
 
     def openai(self, api_key: str) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=api_key, max_retries=0)
