@@ -12,16 +12,17 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ledger
 from ledger.errors import AlreadyRecorded, Conflict, NotFound, StaleNumber
 from modelfork.base import Base
+from modelfork.batcher import Batcher
 from modelfork.errors import Unsuited
 from modelfork.fairlock import FairLock
-from modelfork.generate import Sampling, TextStream, generate
+from modelfork.generate import Sampling, TextStream
 from modelfork.history import Remembered, history, key_finder, remember
 from modelfork.interaction import Interaction, Message
 from modelfork.learn import learn, lesson_of
@@ -90,6 +91,7 @@ class ForkManager:
         self._snapshots = snapshots
         self._live: OrderedDict[str, LiveFork] = OrderedDict()
         self._table = threading.Lock()  # around _live
+        self._batcher = Batcher(base)
         self._learning = FairLock()  # more learners at once would each be slower and none done sooner
 
     @property
@@ -197,9 +199,9 @@ class ForkManager:
     ) -> Answered:
         """Answer with the fork, then record the turn. `push` gets the answer's pieces as they come.
 
-        Raises TooLong before the first piece when the prompt does not fit; then nothing is recorded. `request` is what
-        makes the same request known again. When another process recorded that one meanwhile, its answer is returned,
-        which need not be the pieces that were pushed.
+        Raises before the first piece TooLong when the prompt does not fit, Busy when too many others are answered; then
+        nothing is recorded. `request` is what makes the same request known again. When another process recorded that
+        one meanwhile, its answer is returned, which need not be the pieces that were pushed.
         """
         state = self.state(fork_id)
         prompt = self._base.render(messages, prompt=True)
@@ -211,12 +213,11 @@ class ForkManager:
                 pieces.append(piece)
                 push(piece)
 
-        tokens = generate(self._base, state.vector, prompt, sampling)
-        while not stream.done:
-            token = next(tokens, None)  # the model is taken a token at a time, so that many answers take turns
-            if token is None:
-                break
-            show(stream.push(token))
+        with closing(self._batcher.generate(state.vector, prompt, sampling)) as tokens:
+            for token in tokens:
+                show(stream.push(token))
+                if stream.done:
+                    break
         show(stream.finish())
         interaction = Interaction(messages, "".join(pieces), teaches=teaches, finish_reason=stream.finish_reason)
         counted = (len(prompt), stream.tokens)

@@ -37,10 +37,15 @@ def generate(base: Base, state: NDArray[np.int64] | None, prompt: Sequence[int],
 
     `state` is (dimension,) or None for the base itself. Raises TooLong, at once, where the prompt leaves no room.
     """
+    return _generate(base, state, prompt, sampling, min(room_for(base, prompt), sampling.max_tokens))
+
+
+def room_for(base: Base, prompt: Sequence[int]) -> int:
+    """Tokens that an answer may have; at least one, or TooLong."""
     room = base.context - len(prompt)
     if room < 1:
         raise TooLong(f"generate: a prompt of {len(prompt)} tokens, the base has room for {base.context - 1}")
-    return _generate(base, state, prompt, sampling, min(room, sampling.max_tokens))
+    return room
 
 
 def _generate(

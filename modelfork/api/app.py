@@ -17,13 +17,12 @@ from modelfork.api.wiring import Wired
 from modelfork.errors import ForkError
 from modelfork.forks import Answered, ForkManager
 
-TURN_THREADS = 8
 TEACHING_THREADS = 4  # one learns, the others open a fork or append: more would only wait for the model out of turn
 
 
 def attach_forks(app: FastAPI, manager: ForkManager, now: Callable[[], int], most_turns: int) -> None:
     """Add routes, error objects, and the turns' end to the service's own end."""
-    turns: Turns[Answered] = Turns(most_turns, TURN_THREADS)
+    turns: Turns[Answered] = Turns(most_turns, most_turns)  # all of them wait for places in one queue: the batcher's
     teaching = Teaching(TEACHING_THREADS)
     app.state.forks = Wired(manager, turns, teaching, now)
     app.state.streams.tell(teaching.finish)

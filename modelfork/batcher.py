@@ -1,0 +1,218 @@
+"""Continuous batching: answers of different users are computed together, and join and leave between two tokens.
+
+One thread has the rows under way. In turn it feeds waiting prompts, a bounded number of their tokens, and computes
+one token for every row, each with its own cores and sampling. Whoever asked takes the tokens from a queue of their
+own. The thread lives while there is something to answer.
+
+What a row says does not depend on who is beside it, beyond the rounding of floats: a product of many rows adds in
+another order than a product of one. Where two tokens are as good as equally likely, that may decide between them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ledger.errors import Busy
+from modelfork.base import Base
+from modelfork.cores import Running
+from modelfork.generate import Sampling, choose, room_for
+from modelfork.kvcache import RowCache
+
+MOST_ROWS = 16
+MOST_WAITING = 256
+MOST_SECONDS = 30.0  # that a prompt waits for a place
+FED = 256  # tokens of prompts between two tokens of the rows under way
+RETRY_AFTER = 2.0  # seconds
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    """An answer that is wanted. `said` takes its tokens, then None; or what it failed of."""
+
+    numbers: Tensor  # (dimension,)
+    prompt: Tensor  # (1, tokens) not fed yet
+    sampling: Sampling
+    left: int  # tokens that may still come
+    drawn: torch.Generator
+    said: SimpleQueue[int | BaseException | None] = field(default_factory=SimpleQueue)
+    token: int = 0  # said last
+    given_up: bool = False  # nobody wants the rest
+
+
+class Batcher:
+    """Answers for many threads. `most_rows` at once; at most `most_waiting` wait, none longer than `most_seconds`.
+
+    First come, first served. While another thread uses the model too, which is one that learns, each has it half of
+    the time: after waiting for it, rows go on for as long as they waited.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        most_rows: int = MOST_ROWS,
+        most_waiting: int = MOST_WAITING,
+        most_seconds: float = MOST_SECONDS,
+    ) -> None:
+        self._base = base
+        self._most_rows = most_rows
+        self._most_waiting = most_waiting
+        self._most_seconds = most_seconds
+        self._lock = threading.Lock()  # around the two fields below, for moments
+        self._waiting: deque[_Row] = deque()
+        self._alive = False  # the thread is there; the fields below are its own
+        self._arriving: tuple[_Row, RowCache] | None = None  # the one whose prompt is fed
+        self._rows: list[_Row] = []
+        self._cache = RowCache(base)
+        self._running: tuple[list[_Row], bool, Running] = ([], False, None)  # cores, and whose they are
+
+    def generate(
+        self, state: NDArray[np.int64], prompt: Sequence[int], sampling: Sampling
+    ) -> Generator[int, None, None]:
+        """The tokens of `generate.generate`, computed together with those of others. Close it to want no more.
+
+        Raises TooLong at once; Busy at the first token, where too many wait or none of the places came free in time.
+        """
+        most = min(room_for(self._base, prompt), sampling.max_tokens)
+        drawn = torch.Generator().manual_seed(sampling.seed % 2**63)
+        row = _Row(self._base.cores.numbers(state), torch.tensor([list(prompt)]), sampling, most, drawn)
+        return self._said(row)
+
+    def _said(self, row: _Row) -> Generator[int, None, None]:
+        self._enter(row)
+        try:
+            said = self._first(row)
+            while said is not None:
+                if isinstance(said, BaseException):
+                    raise said
+                yield said
+                said = row.said.get()
+        finally:
+            row.given_up = True
+
+    def _enter(self, row: _Row) -> None:
+        with self._lock:
+            if len(self._waiting) >= self._most_waiting:
+                raise Busy(f"answers: {self._most_waiting} wait already", RETRY_AFTER)
+            if not self._alive:
+                threading.Thread(target=self._run, name="batcher").start()
+                self._alive = True
+            self._waiting.append(row)
+
+    def _first(self, row: _Row) -> int | BaseException | None:
+        try:
+            return row.said.get(timeout=self._most_seconds)
+        except Empty:
+            with self._lock:
+                if row in self._waiting:
+                    self._waiting.remove(row)
+                    raise Busy(f"answers: no place came free in {self._most_seconds:g} s", RETRY_AFTER) from None
+            return row.said.get()  # it has its place: its prompt is long
+
+    # --- the thread --------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while self._has_work():
+            asked = time.monotonic()
+            with self._base.cores.lock, torch.inference_mode():
+                got = time.monotonic()
+                self._step()
+                while time.monotonic() - got < got - asked and self._has_work():
+                    self._step()
+
+    def _has_work(self) -> bool:
+        """Whether there is something to do; if not, the thread ends and the next to come starts another."""
+        with self._lock:
+            self._alive = bool(self._waiting or self._arriving or self._rows)
+            if not self._alive:
+                self._running = ([], False, None)
+            return self._alive
+
+    def _step(self) -> None:
+        """Some tokens of prompts, then one of every row."""
+        try:
+            for row in [row for row in self._rows if row.given_up]:
+                self._leave(row)
+            left = FED
+            while left > 0 and (arriving := self._admit()):
+                left -= self._feed(*arriving, left)
+            if self._rows:
+                self._say()
+        except Exception as error:  # nobody knows which row it was
+            for row in self._rows:
+                row.said.put(error)
+            self._rows, self._cache = [], RowCache(self._base)
+
+    def _admit(self) -> tuple[_Row, RowCache] | None:
+        """Whose prompt is to be fed now."""
+        with self._lock:
+            if self._arriving is None and self._waiting and len(self._rows) < self._most_rows:
+                self._arriving = self._waiting.popleft(), RowCache(self._base)
+        return self._arriving
+
+    def _feed(self, row: _Row, cache: RowCache, most: int) -> int:
+        """At most so many tokens of the arriving prompt; after its last the row says its first. Returns how many."""
+        fed, row.prompt = row.prompt[:, :most], row.prompt[:, most:]
+        try:
+            if row.given_up:
+                self._arriving = None
+                return 0
+            with self._base.cores.running(self._cores_of([row])):
+                logits = cache.feed(fed)  # (1, vocabulary)
+        except Exception as error:
+            self._arriving = None
+            row.said.put(error)
+            return fed.shape[1]
+        if not row.prompt.shape[1]:
+            self._arriving = None
+            if self._says(row, logits):
+                self._rows.append(row)
+                self._cache.take(cache)
+        return fed.shape[1]
+
+    def _say(self) -> None:
+        """One token of every row."""
+        with self._base.cores.running(self._cores_of(self._rows)):
+            logits = self._cache.feed(torch.tensor([[row.token] for row in self._rows]))  # (rows, vocabulary)
+        for row, one in list(zip(self._rows, logits, strict=True)):
+            if not self._says(row, one[None]):
+                self._leave(row)
+
+    def _says(self, row: _Row, logits: Tensor) -> bool:
+        """Draw the row's next token; False where it was the last."""
+        try:
+            row.token = int(choose(logits, row.sampling.temperature, row.sampling.top_p, row.drawn))
+        except Exception as error:  # logits that are none, of a fork whose numbers have run away: it fails alone
+            row.said.put(error)
+            return False
+        row.said.put(row.token)
+        row.left -= 1
+        if row.token in self._base.ends or not row.left:
+            row.said.put(None)
+            return False
+        return True
+
+    def _leave(self, row: _Row) -> None:
+        """The last row takes its place, here as in the cache."""
+        at = self._rows.index(row)
+        self._cache.drop(at)
+        self._rows[at] = self._rows[-1]
+        self._rows.pop()
+
+    def _cores_of(self, rows: list[_Row]) -> Running:
+        """The cores of these rows, kept until others are asked for; merged for one that nobody is beside."""
+        alone = len({*self._rows, *rows}) == 1
+        if self._running[:2] != (rows, alone):
+            numbers = torch.stack([row.numbers for row in rows])  # (rows, dimension)
+            running = self._base.cores.merged(numbers[0]) if alone else self._base.cores.by_row(numbers)
+            self._running = (list(rows), alone, running)
+        return self._running[2]

@@ -1,0 +1,113 @@
+"""Keys and values of many rows, each as long as it is: the cache behind a batch that rows join and leave.
+
+A row's numbers stand at its own positions from 0, and what is to the right of them is masked, so a row is computed
+alike whoever is beside it. Sliding layers keep all positions too, and their mask looks back only as far as they do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelfork.base import Base
+
+PAGE = 128  # positions by which the cache grows
+
+
+class RowCache:
+    """What transformers' attention layers call `past_key_values`. Of a model's parts they use `update` alone."""
+
+    def __init__(self, base: Base) -> None:
+        self.lengths: list[int] = []  # of each row, in tokens
+        self._base = base
+        self._keys: dict[int, Tensor] = {}  # of each layer (places, heads, positions, width)
+        self._values: dict[int, Tensor] = {}
+        self._longest = 0  # positions that the forward pass under way looks at
+        self._at = self._to = torch.empty(
+            0, dtype=torch.long
+        )  # row (rows, 1) and position (rows, tokens) of its tokens
+
+    def feed(self, tokens: Tensor) -> Tensor:
+        """Each row's next tokens (rows, tokens) -> logits after its last (rows, vocabulary), with the cores that run
+        now. A cache of no rows takes as many as are fed."""
+        rows, count = tokens.shape
+        lengths = self.lengths or [0] * rows
+        self._longest = max(lengths) + count
+        self._at = torch.arange(rows)[:, None]
+        self._to = torch.tensor(lengths)[:, None] + torch.arange(count)
+        logits: Tensor = self._base.model(
+            input_ids=tokens,
+            attention_mask=_masks(self._base, self._to, self._longest),
+            position_ids=self._to,
+            past_key_values=self,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        self.lengths = [length + count for length in lengths]
+        return logits[:, -1]
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Put a layer's new keys and values (rows, heads, tokens, width) in their places; all that each row has, up to
+        the longest (rows, heads, positions, width)."""
+        made = []
+        for held, new in ((self._keys, keys), (self._values, values)):
+            self._make_room(held, layer, new, len(new), self._longest)
+            held[layer][self._at, :, self._to] = new.transpose(1, 2)
+            made.append(held[layer][: len(new), :, : self._longest])
+        return made[0], made[1]
+
+    def take(self, other: RowCache) -> None:
+        """Join the one row of another cache to these."""
+        row, length = len(self.lengths), other.lengths[0]
+        for held, theirs in ((self._keys, other._keys), (self._values, other._values)):
+            for layer, new in theirs.items():
+                self._make_room(held, layer, new, row + 1, length)
+                held[layer][row, :, :length] = new[0, :, :length]
+                held[layer][row, :, length:] = 0  # masked, but nothing times what is no number is no number
+        self.lengths.append(length)
+
+    def drop(self, row: int) -> None:
+        """Forget a row; the last one takes its place. With the last of all, its memory goes."""
+        last = len(self.lengths) - 1
+        if not last:
+            self._keys, self._values = {}, {}
+        elif row != last:
+            for held in (*self._keys.values(), *self._values.values()):
+                held[row] = held[last]
+        self.lengths[row] = self.lengths[last]
+        self.lengths.pop()
+
+    def _make_room(self, held: dict[int, Tensor], layer: int, like: Tensor, rows: int, positions: int) -> None:
+        there = held.get(layer)
+        if there is not None and there.shape[0] >= rows and there.shape[2] >= positions:
+            return
+        size = (0, 0) if there is None else (there.shape[0], there.shape[2])
+        places = size[0] if rows <= size[0] else max(rows, 2 * size[0])
+        wide = max(size[1], -(-positions // PAGE) * PAGE)
+        made = like.new_zeros(places, like.shape[1], wide, like.shape[3])
+        if there is not None:
+            made[: size[0], :, : size[1]] = there
+        held[layer] = made
+
+
+def _masks(base: Base, places: Tensor, longest: int) -> Tensor | dict[str, Tensor]:
+    """Who may see whom (rows, 1, tokens, positions), for tokens at `places` (rows, tokens); one mask for each kind of
+    layer where the model has several."""
+    config = base.model.config
+    window = getattr(config, "sliding_window", None)
+    kinds = set(getattr(config, "layer_types", None) or ("sliding_attention" if window else "full_attention",))
+    back = places[:, None, :, None] - torch.arange(longest)  # how far each position lies back
+    masks = {kind: _seen(base, back, window if kind == "sliding_attention" else None) for kind in sorted(kinds)}
+    return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def _seen(base: Base, back: Tensor, window: int | None) -> Tensor:
+    seen = back >= 0
+    if window is not None:
+        seen &= back < window
+    if base.model.config._attn_implementation == "eager":  # adds its mask to the scores
+        dtype = base.model.dtype
+        return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+    return seen
