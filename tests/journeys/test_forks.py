@@ -42,7 +42,7 @@ def open_manager(tmp_path: Path, tiny_base: Path) -> Iterator[Open]:
     def open_one(most_live: int = 64) -> ForkManager:
         log, keystore, now = open_house(tmp_path / "data", tmp_path / "keys")
         opened.append((log, keystore))
-        return ForkManager(log, keystore, *open_base(tiny_base, 2), now, random, most_live)
+        return ForkManager(log, keystore, *open_base(tiny_base, 1), now, random, most_live)
 
     yield open_one
     for log, keystore in opened:
