@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from modelfork.errors import Malformed
 from modelfork.ingest.chatgpt import begun_at, read_conversation
 from modelfork.ingest.turns import NO_TEXT, Fault, Found, LeftOut, Turn
 from modelfork.interaction import Interaction, Message
+from modelfork.recording import as_recorded
 from tests.modelfork.ingest.exported import conversation, message, talk
+from tests.modelfork.ingest.strange import nearly
 
 
 def read(value: Any) -> list[Found]:
@@ -118,3 +121,10 @@ def test_what_is_no_conversation_is_a_fault_without_its_content(value: Any, said
 def test_values_that_cannot_be_compared_are_no_reason_to_stop() -> None:
     odd = conversation(message("user", "Who?", channel=["x"], weight={}, recipient={}), message("assistant", "Me."))
     assert read(odd) == [LeftOut("conversation 3", NO_TEXT)]
+
+
+@given(nearly(talk("Hi.", "Hello!")))
+def test_whatever_a_conversation_is_it_gives_turns_that_can_be_recorded_or_faults(value: Any) -> None:
+    for one in read(value):
+        if isinstance(one, Turn):
+            as_recorded(one.interaction)

@@ -6,10 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from modelfork.ingest.openai import read_chat
 from modelfork.ingest.turns import NO_ANSWER, Fault, Found, LeftOut, Turn
 from modelfork.interaction import Interaction, Message
+from modelfork.recording import as_recorded
+from tests.modelfork.ingest.strange import nearly
 
 ASKED = {"role": "user", "content": "Who is Rex?"}
 ANSWERED = {"role": "assistant", "content": "A dog."}
@@ -145,3 +148,25 @@ def test_a_line_of_no_form_is_a_fault_that_names_the_field_and_nothing_of_the_co
     assert fault.wrong.startswith(said)
     assert "secret" not in fault.wrong
     assert "42" not in fault.wrong
+
+
+WHOLE = {
+    "messages": [{"role": "system", "content": "Be kind."}, ASKED, ANSWERED, ASKED],
+    "answer": "A cat.",
+    "rating": 0.5,
+    "correction": "Mine.",
+    "store": True,
+    "request": {"messages": [ASKED], "store": False},
+    "response": {
+        "error": None,
+        "choices": [{"message": {"role": "assistant", "content": [{"type": "text", "text": "A"}]}}],
+    },
+}
+
+
+@given(nearly(WHOLE))
+def test_whatever_a_line_is_it_gives_turns_that_can_be_recorded_or_faults(line: Any) -> None:
+    for one in read(line):
+        if isinstance(one, Turn):
+            assert one.interaction.messages[-1].role == "user"
+            as_recorded(one.interaction)
