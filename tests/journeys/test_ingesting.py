@@ -141,3 +141,17 @@ def test_a_line_of_fifty_megabytes_is_skipped_and_never_held(place: Place) -> No
     assert said == again == "a new fork: 2 to record; 1 could not be read; nothing was written"
     assert faults == "line 2: expected at most 16,777,216 bytes, found more\n"
     assert after - before < 40 << 20
+
+
+def test_a_ledger_in_postgresql_takes_a_file_once(
+    place: Place, chats: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORKLEDGER_DATABASE_URL", postgres_url)
+    stocks = [
+        json.loads(place.command("ingest", str(chats), "--json", *more).stdout)
+        for more in (("--dry-run",), (), ("--dry-run",), ())
+    ]
+    counted = [(stock["new"], stock["recorded"], stock["there"]) for stock in stocks]
+    assert counted == [(TURNS, 0, 0), (TURNS, TURNS, 0), (0, 0, TURNS), (0, 0, TURNS)]
+    assert not place.file.exists()
+    assert len(told(place, stocks[1]["fork"])) == TURNS

@@ -63,6 +63,16 @@ def said(fork: str = "") -> list[tuple[str, str]]:
     return [(one["said"], one["answer"]) for one in recorded(fork)]
 
 
+def covered() -> int | None:
+    """How many entries the newest checkpoint covers."""
+    log = ledger.open_reader(Path("forkledger-data/ledger.db"))
+    try:
+        signed = log.store.checkpoint()
+        return ledger.checkpoint.open_checkpoint(signed, log.origin, [log.log_verifier]).size if signed else None
+    finally:
+        log.store.close()
+
+
 def line(*texts: str, **more: Any) -> str:
     messages = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
     return json.dumps({"messages": messages, **more}) + "\n"
@@ -78,6 +88,16 @@ def test_turns_are_recorded_in_the_order_in_which_they_were_said() -> None:
     assert done.exit_code == 0, done.output
     assert done.stdout.endswith(": 3 recorded, 0 of them learned\n")
     assert said() == [("Hi?", "Hello!"), ("Who?", "Me."), ("Bye?", "Bye!")]
+
+
+def test_what_is_recorded_stands_under_a_checkpoint_also_where_an_earlier_run_was_killed_before_it_signed() -> None:
+    Path("chats.jsonl").write_text(line("Who?", "Me."))
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr(ledger.publish, "publish", lambda log: None)
+        assert ingest("chats.jsonl").exit_code == 0
+    assert covered() is None
+    assert counted("chats.jsonl")["there"] == 1
+    assert covered() == 2
 
 
 def test_an_export_is_recorded_from_its_oldest_conversation_on() -> None:
