@@ -2,6 +2,7 @@
 
     apps    who may call: the SHA-256 of an API key, never the key
     forks   which app a fork belongs to; in service custody also its signing key and root, sealed by the service key
+    paused  the forks that record and do not learn, because their person said so
     salts   one a record: destroy it and the record's payloads are noise; beside it what makes the request that led to
             the record known again (keyed, so that nobody else can test a guess)
 
@@ -71,7 +72,7 @@ class KeyStore:
                 "CREATE TABLE IF NOT EXISTS salts (fork_id TEXT, commitment BLOB, salt BLOB NOT NULL, "
                 "request BLOB NOT NULL, PRIMARY KEY (fork_id, commitment)) WITHOUT ROWID"
             )
-
+            connection.execute("CREATE TABLE IF NOT EXISTS paused (fork_id TEXT PRIMARY KEY) WITHOUT ROWID")
             connection.execute("CREATE TABLE IF NOT EXISTS sealed_by (commitment BLOB NOT NULL)")
             connection.execute("INSERT INTO sealed_by SELECT ? WHERE NOT EXISTS (SELECT 1 FROM sealed_by)", [ours])
             (kept,) = connection.execute("SELECT commitment FROM sealed_by").fetchone()
@@ -175,6 +176,15 @@ class KeyStore:
             raise NotFound(f"fork {fork_id}: the service holds no key of it")
         secret = self._service_key.open(row[0], fork_id.encode())
         return ForkKeys(SigningKey(secret[:32]), secret[32:])
+
+    def pause(self, fork_id: str, paused: bool) -> None:
+        """Note that a fork is not to learn, or that it is again. Kept until it is said otherwise."""
+        statement = "INSERT OR IGNORE INTO paused VALUES (?)" if paused else "DELETE FROM paused WHERE fork_id=?"
+        with self._write() as connection:
+            connection.execute(statement, [fork_id])
+
+    def is_paused(self, fork_id: str) -> bool:
+        return self._row("SELECT 1 FROM paused WHERE fork_id=?", fork_id) is not None
 
     def keep_salt(self, fork_id: str, commitment: bytes, salt: bytes, request: bytes = b"") -> None:
         """Keep a record's salt, under the commitment to its key. Durable before the record is.

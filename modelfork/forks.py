@@ -272,9 +272,18 @@ class ForkManager:
         known, recorded = self._record(fork_id, record_id, interaction, request, (0, 0))
         if known is not None:
             self._expect_same_request(known, request)
-            if known.interaction != as_recorded(interaction):
+            said = as_recorded(interaction)
+            if known.interaction not in (said, replace(said, teaches=False)):  # it came while learning was paused
                 raise Conflict(f"record {record_id.hex()}: recorded already with other content")
         return recorded
+
+    def pause(self, fork_id: str, paused: bool) -> None:
+        """Learn nothing from what is recorded from now on, or learn again; what came in between stays unlearned.
+
+        What is being learned is finished first. Raises NotFound for a fork that is not in service custody.
+        """
+        with self._open(fork_id):
+            self._keystore.pause(fork_id, paused)
 
     def _record(
         self, fork_id: str, record_id: bytes, interaction: Interaction, request: bytes, counted: tuple[int, int]
@@ -286,6 +295,8 @@ class ForkManager:
             known = self.find(fork_id, record_id)
             if known is not None:
                 return known, self._recorded(known.stored)
+            if self._keystore.is_paused(fork_id):
+                interaction = replace(interaction, teaches=False)
             seed = int.from_bytes(hashlib.sha256(b"forkledger/seed/v1\0" + record_id).digest()[:8], "big")
             with self._learning if lesson_of(interaction) else nullcontext():
                 learned = learn(self._base, self._recipe, read.state.vector, interaction, live.memory, seed)
@@ -371,6 +382,7 @@ class ForkManager:
                 "version": read.state.version,
                 "head": read.head.hex(),
                 "interactions": read.records,
+                "paused": self._keystore.is_paused(fork_id),
                 "state_digest": read.state.digest.hex(),
                 "owner_key_id": read.fork.owner_key.key_id.hex(),
                 "layout_digest": read.fork.layout_digest.hex(),

@@ -87,6 +87,7 @@ def _told(known: Remembered) -> dict[str, Any]:
         "rating": said.rating,
         "comment": said.comment,
         "refers_to": said.refers_to.hex(),
+        "teaches": said.teaches,
         "learned": body.update_encoding != EMPTY,
         "step": body.step,
         "loss_before": particulars.metrics.loss_before,

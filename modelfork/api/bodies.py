@@ -150,6 +150,14 @@ class VerdictBody(BaseModel):
         return self
 
 
+class LearningBody(BaseModel):
+    """PUT /v1/forks/{id}/learning: whether the fork learns."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paused: bool
+
+
 Key = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY), AfterValidator(_encodable)]
 
 

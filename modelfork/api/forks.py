@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from ledger import service
-from modelfork.api.bodies import ForkBody, InteractionBody, VerdictBody
+from modelfork.api.bodies import ForkBody, InteractionBody, LearningBody, VerdictBody
 from modelfork.api.chat import IdempotencyKey
 from modelfork.api.outcomes import recorded_view
 from modelfork.api.sent import record
@@ -58,6 +58,16 @@ def history(
     """What the fork was given and what it learned of it, in order, decrypted for its app."""
     service.expect_own_fork(served, caller, fork_id)
     return {"fork_id": fork_id, "history": forks.manager.history(fork_id, after, limit)}
+
+
+@router.put("/{fork_id}/learning")
+def learning(
+    fork_id: str, body: LearningBody, caller: service.Caller, served: service.Served, forks: Forks
+) -> dict[str, Any]:
+    """Pause or resume learning, for the person. While it is paused everything is recorded and nothing is learned from
+    it, then or later; what is being learned when this comes is finished first."""
+    forks.manager.pause(service.expect_own_fork(served, caller, fork_id), body.paused)
+    return {"fork_id": fork_id, "paused": body.paused}
 
 
 @router.post("/{fork_id}/verdicts", status_code=201)

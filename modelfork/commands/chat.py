@@ -21,7 +21,10 @@ from modelfork.main import open_base, open_snapshots
 if TYPE_CHECKING:
     from modelfork.settings import ForkSettings
 
-HELP = "/correct TEXT  /like  /dislike  judge the last answer; /new starts a new conversation; /quit ends"
+HELP = (
+    "/correct TEXT  /like  /dislike  judge the last answer; /pause  /resume  learning; "
+    "/new starts a new conversation; /quit ends"
+)
 
 
 def chat(
@@ -65,6 +68,11 @@ def _converse(manager: ForkManager, fork_id: str, as_json: bool) -> None:
             said, last = [], None
         elif command in ("/correct", "/like", "/dislike"):
             _judge(manager, fork_id, last, command, rest, as_json)
+        elif command in ("/pause", "/resume"):
+            manager.pause(fork_id, command == "/pause")
+            say(
+                "      [what is said is recorded, and not learned]" if command == "/pause" else "      [learning again]"
+            )
         elif command.startswith("/"):
             say(HELP)
         elif line:

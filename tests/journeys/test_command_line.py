@@ -28,10 +28,11 @@ def fork_of(printed: str) -> str:
 def talked(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Place, str]:
     """A folder in which somebody talked to a fork. Read it; to change it, copy it."""
     place = Place(tmp_path_factory.mktemp("talked"), tiny_base)
-    typed = "My dog is Rex.\n/correct Good for Rex.\n/like\n/nonsense\n\nWho is my dog?\n/dislike\n/quit\n"
+    typed = "My dog is Rex.\n/correct Good for Rex.\n/like\n/nonsense\n\nWho is my dog?\n/dislike\n"
+    typed += "/pause\n/correct Tom.\n/resume\n/quit\n"
     done = place.command("chat", given=typed)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("[record ") == 5
+    assert done.stdout.count("[record ") == 6
     return place, fork_of(done.stdout)
 
 
@@ -57,12 +58,13 @@ def test_keys_are_shown_and_apps_come_and_go(place: Place) -> None:
 def test_a_talk_is_recorded_judged_and_told(talked: tuple[Place, str]) -> None:
     place, fork = talked
     told = json.loads(place.command("history", fork, "--json").stdout)
-    assert [record["version"] for record in told] == [1, 2, 3, 4, 5, 6]
+    assert [record["version"] for record in told] == [1, 2, 3, 4, 5, 6, 7]
     assert told[1]["said"] == "My dog is Rex."
     assert told[2]["correction"] == "Good for Rex."
     assert told[3]["rating"] == 1
     assert told[3]["refers_to"] == told[2]["refers_to"] == told[1]["record_id"]
     assert (told[5]["rating"], told[5]["refers_to"]) == (-1, told[4]["record_id"])
+    assert [record["teaches"] for record in told[1:]] == [True] * 5 + [False]
     table = place.command("history", fork).stdout
     assert "Good for Rex." in table
     assert fork in table
@@ -81,7 +83,7 @@ def test_a_talk_is_told_as_json_a_line_a_record(talked: tuple[Place, str], tmp_p
     assert done.returncode == 0, done.stderr
     fork, answered, judged = [json.loads(line) for line in done.stdout.splitlines()]
     assert fork == {"fork": talked[1]}
-    assert (answered["version"], judged["version"]) == (7, 8)
+    assert (answered["version"], judged["version"]) == (8, 9)
     assert judged["judged"] == answered["record"]
     assert answered["answer"] in done.stderr
 
@@ -120,7 +122,7 @@ def test_a_talk_on_a_ledger_in_postgresql_is_recorded_told_replayed_and_audited(
 def test_a_replay_says_what_it_found_and_ends_as_documented(talked: tuple[Place, str], tmp_path: Path) -> None:
     place, fork = talked
     found = place.replayed(fork)
-    assert (found["fork_id"], found["version"], found["records"], found["checked"]) == (fork, 6, 5, 5)
+    assert (found["fork_id"], found["version"], found["records"], found["checked"]) == (fork, 7, 6, 6)
     words = ["replay", str(place.file), "--keys", str(place.keys)]
     everything = place.command(*words)
     assert everything.returncode == 0

@@ -65,6 +65,18 @@ def test_an_api_key_opens_until_its_app_is_removed_and_is_stored_as_a_hash(tmp_p
     store.close()
 
 
+def test_a_pause_is_kept_until_it_is_ended(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    for paused in (True, True, False, False, True):
+        store.pause(FORK, paused)
+        assert store.is_paused(FORK) is paused
+    store.close()
+    again = opened(tmp_path)
+    assert again.is_paused(FORK)
+    assert not again.is_paused(FORK[:-1] + "2")
+    again.close()
+
+
 def test_a_destroyed_salt_is_gone_from_the_disk_at_once(tmp_path: Path) -> None:
     store = opened(tmp_path)
     salt = os.urandom(32)

@@ -20,7 +20,7 @@ from tests.modelfork.api.house import House
 ASKED = [{"role": "user", "content": "Where is my house?"}]
 
 
-def routes(fork: str, record_id: str) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
+def routes(fork: str, record_id: str) -> Iterator[tuple[str, str, Any]]:
     """Every route that asks for an API key and names a fork."""
     yield "GET", f"/v1/forks/{fork}", None
     yield "GET", f"/v1/forks/{fork}/history", None
@@ -28,6 +28,8 @@ def routes(fork: str, record_id: str) -> Iterator[tuple[str, str, dict[str, Any]
     yield "GET", f"/v1/models/{fork}", None
     yield "POST", f"/v1/forks/{fork}/verdicts", {"record_id": record_id, "rating": 1}
     yield "POST", f"/v1/forks/{fork}/interactions", {"messages": ASKED, "answer": "There."}
+    yield "POST", f"/v1/forks/{fork}/interactions/batch", [{"key": "k", "messages": ASKED, "answer": "There."}]
+    yield "PUT", f"/v1/forks/{fork}/learning", {"paused": True}
     yield "POST", "/v1/chat/completions", {"model": fork, "messages": ASKED, "max_tokens": 3}
     yield "POST", "/v1/chat/completions", {"model": fork, "messages": ASKED, "max_tokens": 3, "stream": True}
 
