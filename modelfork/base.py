@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from modelfork import basis as bases
 from modelfork.cores import Cores
-from modelfork.errors import Malformed, Unsuited
+from modelfork.errors import ForkError, Malformed, Unsuited
 from modelfork.interaction import Message
 from modelfork.layout import Layout, Segment, decode_layout, encode_layout, layout_digest
 
@@ -53,6 +53,8 @@ READ = (
     "adapter_model.safetensors",
 )
 
+
+ROLES = ("system", "user", "assistant")
 
 Numbers = Literal["float32", "bfloat16"]
 
@@ -149,8 +151,14 @@ def load_base(folder: Path, numbers: Numbers = "float32") -> Base:
         found: Mapping[str, Tensor] = read_tensors((folder / BASIS).read_bytes())
     except SafetensorError:
         raise Unsuited(f"base: {BASIS} is not a safetensors file") from None
+    for name, tensor in found.items():
+        if not torch.isfinite(tensor).all():
+            raise Unsuited(f"base: {BASIS}: {name} has numbers that are not finite")
     anchors = _read_anchors(folder / ANCHORS)
-    return _together(model, tokenizer, layout, layout_bytes, found, anchors, bytes.fromhex(named[ANCHORS]))
+    base = _together(model, tokenizer, layout, layout_bytes, found, anchors, bytes.fromhex(named[ANCHORS]))
+    # 5. The template takes every anchor row: a step would fail of one that it does not take, days later.
+    _expect_rendered(base)
+    return base
 
 
 def _together(
@@ -180,6 +188,14 @@ def _together(
         specials=tuple(sorted(map(str, tokenizer.get_added_vocab()), key=len, reverse=True)),
         takes_system=_takes_system(tokenizer),
     )
+
+
+def _expect_rendered(base: Base) -> None:
+    for number, anchor in enumerate(base.anchors, 1):
+        try:
+            base.render(anchor.messages[:-1], prompt=True)
+        except Malformed as error:
+            raise Unsuited(f"base: {ANCHORS}, line {number}: {error}") from None
 
 
 def prepare_base(folder: Path, rank: int, own_rows: Callable[[Base], Sequence[Anchor]] | None = None) -> None:
@@ -241,7 +257,7 @@ def _manifest(folder: Path) -> dict[str, str]:
     missing = {BASIS, ANCHORS, LAYOUT, "config.json"} - named.keys()
     if missing:
         raise Unsuited(f"base: {MANIFEST} does not name {', '.join(sorted(missing))}")
-    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in named):
+    if any(Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name for name in named):
         raise Unsuited(f"base: {MANIFEST} names a file outside its folder")
     return named
 
@@ -268,7 +284,8 @@ def _base_digest(named: Mapping[str, str]) -> bytes:
 
 def _read_model(folder: Path, numbers: Numbers) -> tuple[Any, Any]:
     """Model on the CPU and its tokenizer, after the checks that need both."""
-    transformers_logging.disable_progress_bar()  # a bar for each load has no place in a service's log
+    transformers_logging.disable_progress_bar()  # neither a bar for each load nor a table of what is wrong
+    transformers_logging.set_verbosity_error()  # has a place in a service's log: what is wrong is raised in a line
     # 1. The weights are there, whole, and nothing that would have to be run or unpacked.
     _check_weights(folder)
     # 2. Transformers can read config, tokenizer and model.
@@ -289,7 +306,9 @@ def _read_model(folder: Path, numbers: Numbers) -> tuple[Any, Any]:
             attn_implementation="eager" if _caps_scores(config) else "sdpa",
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+    except ForkError:
+        raise
+    except Exception as error:  # a folder with rubbish in it makes them fail in every way there is
         raise Unsuited(f"base: transformers cannot read {part} ({type(error).__name__})") from None
     # 3. No weight was left to chance: transformers draws those that it does not find.
     if told["missing_keys"]:
@@ -298,6 +317,8 @@ def _read_model(folder: Path, numbers: Numbers) -> tuple[Any, Any]:
     # 4. It is a language model of the shape that a step goes through.
     if not hasattr(model, "model") or not hasattr(model, "lm_head") or not hasattr(config, "max_position_embeddings"):
         raise Unsuited(f"base: {type(model).__name__} is no causal language model of text alone")
+    if not isinstance(config.max_position_embeddings, int) or config.max_position_embeddings < 1:
+        raise Unsuited("base: config.json says of no token that there is room for it (max_position_embeddings)")
     # 5. Model and tokenizer fit each other.
     if not getattr(tokenizer, "chat_template", None):
         raise Unsuited("base: the tokenizer has no chat template")
@@ -336,9 +357,10 @@ def _caps_scores(config: Any) -> bool:
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
     """The tokens that end a turn, by any of the three places that may say so."""
     said = (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id)
-    return frozenset(
-        int(one) for each in said for one in (each if isinstance(each, list) else [each]) if one is not None
-    )
+    named = [one for each in said for one in (each if isinstance(each, list) else [each]) if one is not None]
+    if not all(isinstance(one, int) for one in named):
+        raise Unsuited("base: expected the token that ends a turn (eos_token_id) as a number or a list of numbers")
+    return frozenset(named)
 
 
 def _end(tokenizer: Any, ends: frozenset[int]) -> int:
@@ -387,15 +409,21 @@ def _anchor_line(anchor: Anchor) -> str:
 def _read_anchors(path: Path) -> tuple[Anchor, ...]:
     """One JSON object a line: kind, and messages that end with the assistant's."""
     anchors = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), 1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise Unsuited(f"base: {ANCHORS} is not UTF-8") from None
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         if number == 1 and not line:
             break  # an empty file
         try:
             row = json.loads(line)
             messages = tuple(Message(str(said["role"]), str(said["content"])) for said in row["messages"])
             anchor = Anchor(str(row["kind"]), messages)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise Unsuited(f"base: {ANCHORS}, line {number} is not an anchor row") from None
+        if any(message.role not in ROLES for message in messages):
+            raise Unsuited(f"base: {ANCHORS}, line {number}: expected the roles {', '.join(ROLES)}")
         if len(messages) < 2 or messages[-1].role != "assistant":
             raise Unsuited(f"base: {ANCHORS}, line {number} does not end with an answer to something")
         anchors.append(anchor)

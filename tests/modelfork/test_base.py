@@ -75,9 +75,10 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, text: str) -> None:
         load_base(folder)
 
 
-def test_a_manifest_names_nothing_outside_its_folder(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a\0b"])
+def test_a_manifest_names_nothing_outside_its_folder(folder: Path, name: str) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["../secret"] = "00" * 32
+    manifest["files"][name] = "00" * 32
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(Unsuited, match="outside"):
         load_base(folder)
@@ -207,6 +208,31 @@ def _of_no_known_kind(folder: Path) -> None:
     _configure(folder, model_type="nobody-knows", auto_map={"AutoConfig": "own.Config"})
 
 
+def _no_heads(folder: Path) -> None:
+    _configure(folder, num_attention_heads=0)
+
+
+def _a_width_in_words(folder: Path) -> None:
+    _configure(folder, hidden_size="wide")
+
+
+def _no_room(folder: Path) -> None:
+    _configure(folder, max_position_embeddings=0)
+
+
+def _an_end_in_words(folder: Path) -> None:
+    (folder / "generation_config.json").write_text('{"eos_token_id": "<|end|>"}')
+
+
+def _a_tokenizer_of_no_shape(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text("[]")
+
+
+def _a_template_cut_short(folder: Path) -> None:
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": "{{ messages( }}"}))
+
+
 def _configure(folder: Path, **more: object) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | more))
@@ -222,18 +248,59 @@ def _configure(folder: Path, **more: object) -> None:
         (_another_width, r"cannot read the model"),
         (_quantised, "quantised"),
         (_of_no_known_kind, r"cannot read config\.json"),
+        (_no_heads, r"cannot read config\.json"),
+        (_a_width_in_words, r"cannot read config\.json"),
+        (_no_room, r"max_position_embeddings"),
+        (_an_end_in_words, r"eos_token_id"),
+        (_a_tokenizer_of_no_shape, "cannot read the tokenizer"),
+        (_a_template_cut_short, "the chat template fails"),
     ],
 )
-def test_a_broken_model_is_refused_with_what_is_wrong(folder: Path, spoil: Callable[[Path], None], said: str) -> None:
+def test_a_broken_model_is_refused_in_a_line_that_says_what_is_wrong(
+    folder: Path, spoil: Callable[[Path], None], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     spoil(folder)
+    with pytest.raises(Unsuited, match=said) as refused:
+        prepare_base(folder, 4)
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr() == ("", ""), "no table, bar or warning of a library beside it"
+
+
+_ROW = '{"kind":"general","messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello."}]}'
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ('{"kind":"general","messages":[{"role":"user","content":"Hi"}]}', "line 2 does not end with an answer"),
+        ("null", "line 2 is not an anchor row"),
+        ("[" * 100_000, "line 2 is not an anchor row"),
+        ("\udcff", "not UTF-8"),
+        (_ROW.replace("user", "robot"), "line 2: expected the roles system, user, assistant"),
+    ],
+)
+def test_rubbish_among_the_anchor_rows_is_named(folder: Path, rows: str, said: str) -> None:
+    (folder / "anchors.jsonl").write_bytes(f"{_ROW}\n{rows}\n".encode(errors="surrogateescape"))
     with pytest.raises(Unsuited, match=said):
         prepare_base(folder, 4)
 
 
-def test_an_anchor_row_must_end_with_an_answer(folder: Path) -> None:
-    (folder / "anchors.jsonl").write_text('{"kind":"general","messages":[{"role":"user","content":"Hi"}]}\n')
-    with pytest.raises(Unsuited, match="line 1"):
-        prepare_base(folder, 4)
+def test_an_anchor_row_that_the_template_does_not_take_is_named_at_the_start(folder: Path) -> None:
+    """And not by a step, days later, that happens to draw it."""
+    twice = _ROW.replace('[{"role"', '[{"role":"user","content":"Eh"},{"role"')
+    (folder / "anchors.jsonl").write_text(f"{_ROW}\n{twice}\n")
+    _template(folder, GEMMA_LIKE)
+    with pytest.raises(Unsuited, match=r"anchors\.jsonl, line 2: chat: the model's template"):
+        load_base(folder)
+
+
+def test_a_basis_of_no_numbers_is_refused(folder: Path) -> None:
+    tensors = load_file(folder / "basis.safetensors")
+    tensors[next(iter(tensors))][0, 0] = float("nan")
+    save_file(tensors, folder / "basis.safetensors")
+    _sign(folder)
+    with pytest.raises(Unsuited, match="not finite"):
+        load_base(folder)
 
 
 def test_a_rank_wider_than_a_projection_is_refused(folder: Path) -> None:
