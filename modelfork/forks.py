@@ -182,8 +182,21 @@ class ForkManager:
                 del self._live[fork_id]
 
     def state(self, fork_id: str) -> State:
-        with self._open(fork_id) as (_, read, _writer):
-            return read.state
+        return self._read(fork_id).state
+
+    def _read(self, fork_id: str) -> Replayed:
+        """The fork as the ledger has it. Who learns with it is not waited for, unless the ledger has more already: many
+        who look at a fork that learns would hold the threads that others need."""
+        head = self._log.store.head(fork_id)
+        with self._table:
+            live = self._live.get(fork_id)
+            read = live.read if live is not None else None
+            if read is not None and head is not None and read.state.version == head.version:
+                self._live.move_to_end(fork_id)
+                self._expect_ours(read)
+                return read
+        with self._open(fork_id) as (_, opened, _writer):
+            return opened
 
     # --- turns -------------------------------------------------------------------------------------------
 
@@ -374,21 +387,21 @@ class ForkManager:
         entries say in clear."""
         if not self._keystore.holds_key(fork_id):
             return self._described_from_outside(fork_id)
-        with self._open(fork_id) as (_, read, _writer):
-            return {
-                "fork_id": fork_id,
-                "custody": "service",
-                "origin": self._log.origin,
-                "version": read.state.version,
-                "head": read.head.hex(),
-                "interactions": read.records,
-                "paused": self._keystore.is_paused(fork_id),
-                "state_digest": read.state.digest.hex(),
-                "owner_key_id": read.fork.owner_key.key_id.hex(),
-                "layout_digest": read.fork.layout_digest.hex(),
-                "recipe_digest": read.fork.recipe_digest.hex(),
-                "base_digest": self._base.layout.base_digest.hex(),
-            }
+        read = self._read(fork_id)
+        return {
+            "fork_id": fork_id,
+            "custody": "service",
+            "origin": self._log.origin,
+            "version": read.state.version,
+            "head": read.head.hex(),
+            "interactions": read.records,
+            "paused": self._keystore.is_paused(fork_id),
+            "state_digest": read.state.digest.hex(),
+            "owner_key_id": read.fork.owner_key.key_id.hex(),
+            "layout_digest": read.fork.layout_digest.hex(),
+            "recipe_digest": read.fork.recipe_digest.hex(),
+            "base_digest": self._base.layout.base_digest.hex(),
+        }
 
     def _described_from_outside(self, fork_id: str) -> dict[str, Any]:
         head = self._log.head(fork_id)

@@ -154,6 +154,18 @@ def test_many_threads_on_more_forks_than_may_live_do_not_wait_for_ever(open_mana
     assert is_clean(manager)
 
 
+def test_who_looks_at_a_fork_or_talks_to_it_does_not_wait_for_who_learns_with_it(open_manager: Open) -> None:
+    manager = open_manager()
+    fork = manager.create("app")
+    tell(manager, fork, 1, "It is one.")
+    before = digest(manager, fork)
+    with ThreadPoolExecutor(1) as pool, manager._open(fork):  # as long as a step takes
+        assert pool.submit(manager.describe, fork).result(30)["state_digest"] == before.hex()
+        assert pool.submit(digest, manager, fork).result(30) == before
+    tell(manager, fork, 2, "It is two.")
+    assert manager.describe(fork)["version"] == 3
+
+
 def test_updates_of_one_fork_are_made_one_after_another(open_manager: Open) -> None:
     """Each is computed at the state that the one before led to, also while the fork would be evicted."""
     manager = open_manager(most_live=1)
