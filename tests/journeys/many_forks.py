@@ -46,7 +46,7 @@ def live_through(folder: Path, base: Path, forks: int, at: Callable[[int], None]
     snapshots = Counted(open_snapshots(folder / "data", random))
     manager = ForkManager(log, keystore, model, quick, now, random, MOST_LIVE, snapshots)
     made = [manager.create("app") for _ in range(forks)]
-    digests = {}
+    digests: dict[str, bytes] = {}
     for turn, fork in enumerate([*made, *made]):
         if fork in digests:
             assert fork not in manager.live

@@ -20,8 +20,8 @@ def test_tens_of_forks_come_and_go_and_come_back_exactly(
     tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "EVERY", 2)
-    told = live_through(tmp_path, tiny_base, 20, lambda _: None)
-    assert told == {"from_snapshots": 20, "distinct": 20}
+    told = live_through(tmp_path, tiny_base, 12, lambda _: None)
+    assert told == {"from_snapshots": 12, "distinct": 12}
 
 
 @pytest.mark.slow
