@@ -31,7 +31,7 @@ from modelfork.kvcache import RowCache
 MOST_ROWS = 16
 MOST_WAITING = 256
 MOST_SECONDS = 30.0  # that a prompt waits for a place
-FED = 256  # tokens of prompts between two tokens of the rows under way
+FED = 256  # tokens of prompts, padded to one length, between two tokens of the rows under way
 RETRY_AFTER = 2.0  # seconds
 
 
@@ -40,12 +40,13 @@ class _Row:
     """An answer that is wanted. `said` takes its tokens, then None; or what it failed of."""
 
     numbers: Tensor  # (dimension,)
-    prompt: Tensor  # (1, tokens) not fed yet
+    prompt: list[int]
     sampling: Sampling
     left: int  # tokens that may still come
     drawn: torch.Generator
     said: SimpleQueue[int | BaseException | None] = field(default_factory=SimpleQueue)
-    token: int = 0  # said last
+    fed: int = 0  # tokens of the prompt that are in the cache
+    token: int = 0  # to be fed next
     given_up: bool = False  # nobody wants the rest
 
 
@@ -70,8 +71,9 @@ class Batcher:
         self._lock = threading.Lock()  # around the two fields below, for moments
         self._waiting: deque[_Row] = deque()
         self._alive = False  # the thread is there; the fields below are its own
-        self._arriving: tuple[_Row, RowCache] | None = None  # the one whose prompt is fed
-        self._rows: list[_Row] = []
+        self._arriving: list[_Row] = []  # whose prompts are fed
+        self._prompts = RowCache(base)
+        self._rows: list[_Row] = []  # that speak
         self._cache = RowCache(base)
         self._running: tuple[list[_Row], bool, Running] = ([], False, None)  # cores, and whose they are
 
@@ -84,7 +86,7 @@ class Batcher:
         """
         most = min(room_for(self._base, prompt), sampling.max_tokens)
         drawn = torch.Generator().manual_seed(sampling.seed % 2**63)
-        row = _Row(self._base.cores.numbers(state), torch.tensor([list(prompt)]), sampling, most, drawn)
+        row = _Row(self._base.cores.numbers(state), list(prompt), sampling, most, drawn)
         return self._said(row)
 
     def _said(self, row: _Row) -> Generator[int, None, None]:
@@ -139,61 +141,74 @@ class Batcher:
 
     def _step(self) -> None:
         """Some tokens of prompts, then one of every row."""
+        self._admit()
         try:
+            self._feed()
+        except Exception as error:  # nobody knows which row it was; those that speak have no part in it
+            self._arriving = _failed(self._arriving, error)
+        try:
+            self._join()
             for row in [row for row in self._rows if row.given_up]:
                 self._leave(row)
-            left = FED
-            while left > 0 and (arriving := self._admit()):
-                left -= self._feed(*arriving, left)
             if self._rows:
                 self._say()
-        except Exception as error:  # nobody knows which row it was
-            for row in self._rows:
-                row.said.put(error)
-            self._rows, self._cache = [], RowCache(self._base)
-
-    def _admit(self) -> tuple[_Row, RowCache] | None:
-        """Whose prompt is to be fed now."""
-        with self._lock:
-            if self._arriving is None and self._waiting and len(self._rows) < self._most_rows:
-                self._arriving = self._waiting.popleft(), RowCache(self._base)
-        return self._arriving
-
-    def _feed(self, row: _Row, cache: RowCache, most: int) -> int:
-        """At most so many tokens of the arriving prompt; after its last the row says its first. Returns how many."""
-        fed, row.prompt = row.prompt[:, :most], row.prompt[:, most:]
-        try:
-            if row.given_up:
-                self._arriving = None
-                return 0
-            with self._base.cores.running(self._cores_of([row])):
-                logits = cache.feed(fed)  # (1, vocabulary)
         except Exception as error:
-            self._arriving = None
-            row.said.put(error)
-            return fed.shape[1]
-        if not row.prompt.shape[1]:
-            self._arriving = None
-            if self._says(row, logits):
-                self._rows.append(row)
-                self._cache.take(cache)
-        return fed.shape[1]
+            self._rows, self._cache = _failed(self._rows, error), RowCache(self._base)
+
+    def _admit(self) -> None:
+        """Waiting prompts that fit side by side into what is fed at once, or one alone."""
+        if all(row.given_up for row in self._arriving):
+            self._arriving = []
+        if self._arriving:
+            return
+        with self._lock:
+            while self._waiting and len(self._rows) + len(self._arriving) < self._most_rows:
+                more = [*self._arriving, self._waiting[0]]
+                if len(more) > 1 and len(more) * max(len(row.prompt) for row in more) > FED:
+                    break
+                self._arriving.append(self._waiting.popleft())
+        self._prompts = RowCache(self._base, len(self._arriving))
+
+    def _feed(self) -> None:
+        """Some more of the arriving prompts, but the last token of each."""
+        pieces = [row.prompt[row.fed : min(row.fed + FED, len(row.prompt) - 1)] for row in self._arriving]
+        width = max(map(len, pieces), default=0)
+        if width:
+            padded = [piece + [self._base.pad] * (width - len(piece)) for piece in pieces]
+            with self._base.cores.running(self._cores_of(self._arriving)):
+                self._prompts.feed(torch.tensor(padded), list(map(len, pieces)))
+        for row, piece in zip(self._arriving, pieces, strict=True):
+            row.fed += len(piece)
+
+    def _join(self) -> None:
+        """Rows whose prompt is fed speak from now on, first with its last token."""
+        if any(row.fed < len(row.prompt) - 1 for row in self._arriving):
+            return
+        joining, self._arriving = self._arriving, []
+        self._rows += joining
+        for at, row in enumerate(joining):
+            row.token = row.prompt[-1]
+            self._cache.take(self._prompts, at)
+        self._prompts = RowCache(self._base)
 
     def _say(self) -> None:
         """One token of every row."""
         with self._base.cores.running(self._cores_of(self._rows)):
             logits = self._cache.feed(torch.tensor([[row.token] for row in self._rows]))  # (rows, vocabulary)
-        for row, one in list(zip(self._rows, logits, strict=True)):
-            if not self._says(row, one[None]):
+        likeliest = logits.argmax(-1).tolist()  # of all at once: one by one it takes as long as a layer
+        for row, one, token in list(zip(self._rows, logits, likeliest, strict=True)):
+            if not self._says(row, one[None], token):
                 self._leave(row)
 
-    def _says(self, row: _Row, logits: Tensor) -> bool:
+    def _says(self, row: _Row, logits: Tensor, likeliest: int) -> bool:
         """Draw the row's next token; False where it was the last."""
-        try:
-            row.token = int(choose(logits, row.sampling.temperature, row.sampling.top_p, row.drawn))
-        except Exception as error:  # logits that are none, of a fork whose numbers have run away: it fails alone
-            row.said.put(error)
-            return False
+        row.token = likeliest
+        if row.sampling.temperature > 0:
+            try:
+                row.token = int(choose(logits, row.sampling.temperature, row.sampling.top_p, row.drawn))
+            except Exception as error:  # logits that are none, of a fork whose numbers have run away: it fails alone
+                row.said.put(error)
+                return False
         row.said.put(row.token)
         row.left -= 1
         if row.token in self._base.ends or not row.left:
@@ -210,9 +225,16 @@ class Batcher:
 
     def _cores_of(self, rows: list[_Row]) -> Running:
         """The cores of these rows, kept until others are asked for; merged for one that nobody is beside."""
-        alone = len({*self._rows, *rows}) == 1
+        alone = len(self._rows) + len(self._arriving) == 1
         if self._running[:2] != (rows, alone):
             numbers = torch.stack([row.numbers for row in rows])  # (rows, dimension)
             running = self._base.cores.merged(numbers[0]) if alone else self._base.cores.by_row(numbers)
             self._running = (list(rows), alone, running)
         return self._running[2]
+
+
+def _failed(rows: list[_Row], error: Exception) -> list[_Row]:
+    """Tell them; none is left."""
+    for row in rows:
+        row.said.put(error)
+    return []

@@ -6,6 +6,7 @@ alike whoever is beside it. Sliding layers keep all positions too, and their mas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,24 +20,24 @@ PAGE = 128  # positions by which the cache grows
 class RowCache:
     """What transformers' attention layers call `past_key_values`. Of a model's parts they use `update` alone."""
 
-    def __init__(self, base: Base) -> None:
-        self.lengths: list[int] = []  # of each row, in tokens
+    def __init__(self, base: Base, rows: int = 0) -> None:
+        self.lengths = [0] * rows  # of each row, in tokens
         self._base = base
         self._keys: dict[int, Tensor] = {}  # of each layer (places, heads, positions, width)
         self._values: dict[int, Tensor] = {}
         self._longest = 0  # positions that the forward pass under way looks at
-        self._at = self._to = torch.empty(
-            0, dtype=torch.long
-        )  # row (rows, 1) and position (rows, tokens) of its tokens
+        self._to = torch.empty(0, 0, dtype=torch.long)  # the positions of its tokens (rows, tokens)
+        self._index: dict[torch.Size, Tensor] = {}  # where they stand in what a layer holds, by its shape
 
-    def feed(self, tokens: Tensor) -> Tensor:
-        """Each row's next tokens (rows, tokens) -> logits after its last (rows, vocabulary), with the cores that run
-        now. A cache of no rows takes as many as are fed."""
-        rows, count = tokens.shape
+    def feed(self, tokens: Tensor, counts: Sequence[int] | None = None) -> Tensor:
+        """Each row's next tokens (rows, tokens) -> logits after the last column (rows, vocabulary), with the cores that
+        run now. Of a row that is padded on the right, only so many tokens count as `counts` says, and its logits say
+        nothing. A cache of no rows takes as many as are fed."""
+        rows, width = tokens.shape
         lengths = self.lengths or [0] * rows
-        self._longest = max(lengths) + count
-        self._at = torch.arange(rows)[:, None]
-        self._to = torch.tensor(lengths)[:, None] + torch.arange(count)
+        self._longest = max(lengths) + width
+        self._to = torch.tensor(lengths)[:, None] + torch.arange(width)
+        self._index = {}
         logits: Tensor = self._base.model(
             input_ids=tokens,
             attention_mask=_masks(self._base, self._to, self._longest),
@@ -45,7 +46,8 @@ class RowCache:
             use_cache=True,
             logits_to_keep=1,
         ).logits
-        self.lengths = [length + count for length in lengths]
+        for row, count in enumerate(counts or [width] * len(self.lengths)):
+            self.lengths[row] += count
         return logits[:, -1]
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -54,17 +56,27 @@ class RowCache:
         made = []
         for held, new in ((self._keys, keys), (self._values, values)):
             self._make_room(held, layer, new, len(new), self._longest)
-            held[layer][self._at, :, self._to] = new.transpose(1, 2)
-            made.append(held[layer][: len(new), :, : self._longest])
+            all_of_it = held[layer]
+            # One index of one dimension for all layers of a shape: half of what `held[rows, :, positions] = …` takes.
+            if all_of_it.shape not in self._index:
+                self._index[all_of_it.shape] = self._places_of(all_of_it)
+            all_of_it.view(-1, new.shape[3]).index_copy_(0, self._index[all_of_it.shape], new.reshape(-1, new.shape[3]))
+            made.append(all_of_it[: len(new), :, : self._longest])
         return made[0], made[1]
 
-    def take(self, other: RowCache) -> None:
-        """Join the one row of another cache to these."""
-        row, length = len(self.lengths), other.lengths[0]
+    def _places_of(self, held: Tensor) -> Tensor:
+        """Of the tokens under way, in what a layer holds seen as (places * heads * positions, width)."""
+        _, heads, positions, _ = held.shape
+        row, head = torch.arange(len(self._to))[:, None, None], torch.arange(heads)[None, :, None]
+        return ((row * heads + head) * positions + self._to[:, None]).flatten()
+
+    def take(self, other: RowCache, at: int = 0) -> None:
+        """Join one row of another cache to these."""
+        row, length = len(self.lengths), other.lengths[at]
         for held, theirs in ((self._keys, other._keys), (self._values, other._values)):
             for layer, new in theirs.items():
                 self._make_room(held, layer, new, row + 1, length)
-                held[layer][row, :, :length] = new[0, :, :length]
+                held[layer][row, :, :length] = new[at, :, :length]
                 held[layer][row, :, length:] = 0  # masked, but nothing times what is no number is no number
         self.lengths.append(length)
 

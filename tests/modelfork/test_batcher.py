@@ -39,9 +39,9 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     shapes: list[tuple[int, int]] = []
     feed = RowCache.feed
 
-    def seen(self: RowCache, tokens: Tensor) -> Tensor:
+    def seen(self: RowCache, tokens: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         shapes.append((tokens.shape[0], tokens.shape[1]))
-        return feed(self, tokens)
+        return feed(self, tokens, counts)
 
     monkeypatch.setattr(RowCache, "feed", seen)
     return shapes
@@ -96,8 +96,9 @@ def test_sixteen_users_are_told_in_one_batch_what_each_is_told_alone(
     together = [demo.text(one.result(60)) for one in answers]
     assert together == [demo.text(list(generate(demo, *one, sampling))) for one in zip(users, asked, strict=True)]
     assert len(set(together)) >= 6
+    assert {rows for rows, tokens in fed if tokens > 1} == {12, 4}  # prompts, side by side
     assert max(rows for rows, _ in fed) == 16
-    assert len(fed) < 16 + 11  # their prompts; then all of them at once
+    assert len(fed) < 2 + 11  # then a token of each at once
 
 
 def test_a_seed_draws_the_same_alone_and_beside_others(base: Base, pool: ThreadPoolExecutor) -> None:
@@ -124,11 +125,11 @@ def test_rows_come_and_go_while_others_go_on(base: Base, pool: ThreadPoolExecuto
 def test_places_are_given_in_the_order_of_arrival(
     base: Base, pool: ThreadPoolExecutor, fed: list[tuple[int, int]]
 ) -> None:
-    state, sizes = states(base, 1)[0], [4, 9, 2, 7, 5]
+    state, sizes = states(base, 1)[0], [4, 9, 3, 7, 5]
     asked = [(state, [7] * size, Sampling(max_tokens=2)) for size in sizes]
     for one in at_once(Batcher(base, most_rows=1), pool, asked):
         one.result(60)
-    assert [tokens for _, tokens in fed if tokens > 1] == sizes
+    assert [tokens + 1 for _, tokens in fed if tokens > 1] == sizes  # a prompt's last token begins the answer
 
 
 def test_a_long_prompt_is_fed_in_pieces_and_the_others_go_on_between_them(
@@ -140,11 +141,8 @@ def test_a_long_prompt_is_fed_in_pieces_and_the_others_go_on_between_them(
     asked = [(state, short, Sampling(max_tokens=30)), (state, long, Sampling(max_tokens=2))]
     together = [one.result(60) for one in at_once(Batcher(base), pool, asked)]
     pieces = [at for at, (_, tokens) in enumerate(fed) if tokens > 1]
-    between = [later - earlier - 1 for earlier, later in itertools.pairwise(pieces[1:])]
-    assert sum(fed[at][1] for at in pieces) in (len(short) + len(long), len(short) + len(long) - 1)
-    assert max(fed[at][1] for at in pieces) <= 20
-    assert between == [1] * len(between)
-    assert len(between) >= len(long) // 20 - 1
+    assert [fed[at][1] for at in pieces[:-1]] == [len(short) - 1, *[20] * (len(long) // 20)]
+    assert {later - earlier for earlier, later in itertools.pairwise(pieces)} == {2}  # one token of the other
     assert together == [list(generate(base, *one)) for one in asked]
 
 
@@ -212,7 +210,7 @@ def test_one_more_than_may_wait_is_refused_at_once_and_the_others_are_answered(
 def test_a_row_that_nothing_can_be_drawn_for_fails_alone(base: Base, pool: ThreadPoolExecutor) -> None:
     asked = [
         (state, prompt(base, "Hi"), Sampling(temperature, max_tokens=15))
-        for state, temperature in zip(states(base, 3), (1.0, float("nan"), 1.0), strict=True)
+        for state, temperature in zip(states(base, 3), (1.0, 1e-320, 1.0), strict=True)
     ]
     answers = at_once(Batcher(base), pool, asked)
     with pytest.raises(RuntimeError):
@@ -234,17 +232,18 @@ def test_an_answer_ends_with_the_context(base: Base) -> None:
     assert len(said) <= 3
 
 
+@pytest.mark.parametrize("with_prompts", [True, False])
 def test_a_failure_of_the_model_reaches_every_row_and_the_next_are_answered(
-    base: Base, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    base: Base, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, with_prompts: bool
 ) -> None:
     batcher = Batcher(base)
     asked = [(state, prompt(base, "Hi"), Sampling(max_tokens=5)) for state in states(base, 3)]
     feed = RowCache.feed
 
-    def fails(self: RowCache, tokens: Tensor) -> Tensor:
-        if len(tokens) == 3:
+    def fails(self: RowCache, tokens: Tensor, counts: Sequence[int] | None = None) -> Tensor:
+        if bool(counts) == with_prompts:
             raise MemoryError
-        return feed(self, tokens)
+        return feed(self, tokens, counts)
 
     with monkeypatch.context() as patch:
         patch.setattr(RowCache, "feed", fails)

@@ -38,7 +38,7 @@ def joined(base: Base, *prompts: Tensor) -> RowCache:
     """All but the last token of each."""
     rows = RowCache(base)
     for prompt in prompts:
-        one = RowCache(base)
+        one = RowCache(base, 1)
         one.feed(prompt[:, :-1])
         rows.take(one)
     return rows
@@ -64,10 +64,22 @@ def test_rows_of_any_length_have_the_logits_that_each_has_alone(base: Base) -> N
 
 
 def test_a_prompt_may_come_in_pieces(base: Base) -> None:
-    rows = RowCache(base)
+    rows = RowCache(base, 1)
     for piece in LONG[:, :-1].split(50, dim=1):
         rows.feed(piece)
     expect_each_as_alone(base, rows, LONG)
+
+
+def test_prompts_of_different_lengths_are_fed_at_once(base: Base) -> None:
+    fed, counts = torch.full((3, LONG.shape[1]), 7), [one.shape[1] - 1 for one in (SHORT, LONG, MIDDLE)]
+    for row, one in zip(fed, (SHORT, LONG, MIDDLE), strict=True):
+        row[: one.shape[1] - 1] = one[0, :-1]
+    rows = RowCache(base, 3)
+    rows.feed(fed, counts)
+    first = RowCache(base)
+    first.take(rows, 1)
+    expect_each_as_alone(base, rows, SHORT, LONG, MIDDLE)
+    expect_each_as_alone(base, first, LONG)
 
 
 def test_rows_leave_and_others_take_their_place(base: Base) -> None:
