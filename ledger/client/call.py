@@ -1,7 +1,7 @@
 """A request and what reads its answer, without I/O: the two clients differ in how they wait and in nothing else.
 
-Every verb may be sent again with the same bytes: who only reads changes nothing, and an append of the same bytes gets
-the receipt that they got before.
+Every verb may be sent again with the same bytes: who only reads changes nothing, an append of the same bytes gets the
+receipt that they got before, and an interaction under the same key the record.
 """
 
 from __future__ import annotations
@@ -48,8 +48,10 @@ class Call(Generic[T]):
     trust: Trust
     params: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
     longest: int = LONGEST_ANSWER
     fork_id: str | None = None
+    seconds: float = field(default_factory=lambda: MOST_SECONDS)
 
     def read(self, came: Answer | Unavailable) -> T:
         """What the answer says. Raises what it refuses with, or what is wrong with it."""
@@ -85,14 +87,14 @@ class Arriving:
         self._call = call
         self._answer = answer
         self._data = bytearray()
-        self._end = time.monotonic() + MOST_SECONDS
+        self._end = time.monotonic() + call.seconds
 
     def add(self, part: bytes) -> None:
         self._data += part
         if len(self._data) > self._call.longest:
             raise Malformed(f"{self._call.path}: expected at most {self._call.longest} bytes, more came")
         if time.monotonic() > self._end:
-            raise Unavailable(f"{self._call.path}: took more than {MOST_SECONDS:.0f} seconds")
+            raise Unavailable(f"{self._call.path}: took more than {self._call.seconds:.0f} seconds")
 
     def whole(self) -> Answer:
         return Answer(self._answer.status_code, self._answer.headers.get("retry-after", ""), bytes(self._data))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
 
 from ledger.checkpoint import Checkpoint
-from ledger.client import verbs
+from ledger.client import interactions, streaming, verbs
 from ledger.client.answers import (
     Anchors,
     Growth,
@@ -24,10 +26,12 @@ from ledger.client.answers import (
     SignedCheckpoint,
 )
 from ledger.client.call import TIMEOUT, Answer, Arriving, Call, headers_of, lost, pause_before_next
+from ledger.client.interactions import Acknowledged, Learned, Remembered, Sent, ServedFork, Taught
+from ledger.client.streaming import Fork, SourceFailed, Window
 from ledger.client.trust import trust_of
 from ledger.client.verbs import Wait
 from ledger.entry import SignedControl
-from ledger.errors import Unavailable
+from ledger.errors import LedgerError, Unavailable
 from ledger.policy import Policy
 from ledger.receipt import Receipt
 from ledger.record import SignedRecord
@@ -56,6 +60,7 @@ class Client:
         self._trust = trust_of(log_key, policy, receipt_key)
         self._url = url.rstrip("/")
         self._pause = pause
+        self._line: dict[str, Any] = streaming.options(api_key)
         self._http = httpx.Client(timeout=TIMEOUT, headers=headers_of(api_key), transport=transport)
 
     def create_fork(self, control: SignedControl) -> Recorded:
@@ -86,6 +91,55 @@ class Client:
     def head(self, fork_id: str) -> Head:
         """A fork's newest entry, by the service's word. A service without models has no such route: NotFound."""
         return self._do(verbs.head(self._trust, fork_id))
+
+    def fork_of(self, user: str) -> ServedFork:
+        """The fork of an end user, by the app's own id of them: made on first use, and the same ever after."""
+        return self._do(interactions.fork_of(self._trust, user))
+
+    def fork(self, fork_id: str) -> ServedFork:
+        """A fork in service custody as it stands, by the service's word."""
+        return self._do(interactions.fork(self._trust, fork_id))
+
+    def interact(self, fork_id: str, sent: Sent) -> Learned:
+        """Record a turn that was generated elsewhere, or a verdict on an earlier answer, and learn from it."""
+        (outcome,) = self._do(interactions.interact(self._trust, fork_id, [sent]))
+        if isinstance(outcome, LedgerError):
+            raise outcome
+        return outcome
+
+    def interact_batch(self, fork_id: str, several: Sequence[Sent]) -> list[Taught]:
+        """The same for up to a hundred of one fork, learned in their order: for each its record, or the error that it
+        would get alone. All of it may be sent again as it is."""
+        return self._do(interactions.interact(self._trust, fork_id, several))
+
+    def interact_stream(self, several: Iterable[tuple[Fork, Sent]]) -> Iterator[Acknowledged]:
+        """The same for as many as come, each with its fork: acknowledged as they are learned, forks side by side.
+
+        At most 32 are on their way; then the next is not asked for before one is answered. While the next is waited
+        for, no answer is handed out: `AsyncClient` does both at once. What a connection that ended left unanswered is
+        sent again on the next, and recorded once. Raises what no connection can mend.
+        """
+        window, source = Window(self._trust), iter(several)
+        while not window.done:
+            try:
+                with connect(streaming.address(self._url), **self._line) as line:
+                    yield from _through(line, window, source)
+            except SourceFailed as failed:
+                raise failed.__cause__ or failed from None
+            except (OSError, WebSocketException, Unavailable) as error:
+                self._pause(window.pause(error))
+
+    def pause(self, fork_id: str) -> None:
+        """Record what comes and learn nothing of it, then or later. Survives a restart of the service."""
+        self._do(interactions.pause(self._trust, fork_id, True))
+
+    def resume(self, fork_id: str) -> None:
+        """Learn again from what comes from now on."""
+        self._do(interactions.pause(self._trust, fork_id, False))
+
+    def history(self, fork_id: str, after: int = 0, limit: int = 100) -> tuple[Remembered, ...]:
+        """A fork's records with a version above `after`, in order, as the service opens them; none at the end."""
+        return self._do(interactions.history(self._trust, fork_id, after, limit))
 
     def checkpoint(self) -> SignedCheckpoint:
         """The published checkpoint."""
@@ -128,7 +182,9 @@ class Client:
         return call.read(came)
 
     def _ask(self, call: Call[T]) -> Answer | Unavailable:
-        asked = self._http.stream(call.method, f"{self._url}{call.path}", params=call.params, content=call.content)
+        asked = self._http.stream(
+            call.method, f"{self._url}{call.path}", params=call.params, content=call.content, headers=call.headers
+        )
         try:
             with asked as answer:
                 arriving = Arriving(call, answer)
@@ -139,3 +195,26 @@ class Client:
             return error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return lost(call, error)
+
+
+def _through(line: ClientConnection, window: Window, source: Iterator[tuple[Fork, Sent]]) -> Iterator[Acknowledged]:
+    """All that one connection carries, until nothing more comes and everything is answered."""
+    for frame in window.again():
+        line.send(frame)
+    while not window.done:
+        if not (window.ended or window.full):
+            try:
+                following = next(source, None)
+            except Exception as error:
+                raise SourceFailed from error
+            if following is None:
+                window.ended = True
+                continue
+            line.send(window.frame(*following))
+        wait = None if window.ended or window.full else 0
+        try:
+            acknowledged = window.answered(line.recv(timeout=wait))
+        except TimeoutError:
+            continue
+        if acknowledged is not None:
+            yield acknowledged

@@ -21,6 +21,7 @@ from modelfork.api.wiring import Forks
 
 router = APIRouter(prefix="/v1/forks", tags=["forks"])
 
+SIGN_OF_LIFE = 10.0  # seconds; then a space, so that nobody takes a queue for a connection that was lost
 PROTOBUF = ("application/x-protobuf", "application/octet-stream")
 _BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {}, "application/x-protobuf": {}}}
@@ -53,12 +54,14 @@ async def _results(
     served: service.Service, arrived: Sequence[Arrived], taken: Sequence[asyncio.Future[Taught]]
 ) -> AsyncIterator[str]:
     begun = iter(taken)
-    separator = '{"results":['
+    separator = ""
     try:
+        yield '{"results":['
         for each in arrived:
             if isinstance(each, (KeyedInteraction, KeyedVerdict)):
                 done = next(begun)
-                await asyncio.wait([done])
+                while not (await asyncio.wait([done], timeout=SIGN_OF_LIFE))[0]:
+                    yield " "
                 view = {"key": each.key, **outcome_view(served, done)}
             else:
                 view = refusal_view(served, each)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from ledger.client import AsyncClient, Client, Kept, Recorded
+from ledger.client import AsyncClient, Client, Interaction, Kept, Learned, Message, Recorded, User
 from ledger.merkle import leaf_hash
 from ledger.record import SignedRecord
 from tests.journeys.server import Place, Server
@@ -93,3 +93,33 @@ def test_a_client_outlives_a_service_that_is_killed_and_started_again(place: Pla
         assert [one.entry.body for one in kept] == [one.body for one in written]
         for one, promised in zip(kept, receipts, strict=True):
             assert leaf_hash(one.data) == promised.receipt.entry_hash
+
+
+def test_a_stream_of_interactions_outlives_a_service_that_is_killed(place: Place, serve: Serve) -> None:
+    api_key = place.new_app()
+    server = serve(place)
+    port = server.url.rpartition(":")[2]
+    with Client(server.url) as anyone:
+        keys = anyone.log_keys()
+
+    def begin_again(_: float) -> None:
+        nonlocal server
+        if server.process.poll() is not None:
+            server = serve(place, "--port", port)
+
+    def turns() -> Iterator[tuple[User, Interaction]]:
+        for number in range(150):
+            said = (Message("user", f"Who is {number}?"),)
+            yield User(f"user {number % 3}"), Interaction(str(number), said, "Nobody.", rating=1 - number % 2)
+            if number in (40, 90):
+                server.kill()
+
+    with Client(server.url, api_key, receipt_key=keys.receipt, pause=begin_again) as client:
+        told = {one.key: one.outcome for one in client.interact_stream(turns())}
+        assert sorted(told, key=int) == [str(number) for number in range(150)]
+        for user in range(3):
+            history = client.history(client.fork_of(f"user {user}").fork_id)
+            mine = [told[str(number)] for number in range(user, 150, 3)]
+            assert [one.record_id for one in history] == [isinstance(one, Learned) and one.record_id for one in mine]
+    assert server.terminate() == 0
+    assert place.audit().clean

@@ -31,9 +31,9 @@ class House:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def start(self) -> House:
+    def start(self, port: int = 0) -> House:
         self.app = build_app(self.data, open_operator_keys(self.data, self.folder / "keys", "example.org/log"))
-        self._server = Server(self.app, "127.0.0.1", 0, drain=20)
+        self._server = Server(self.app, "127.0.0.1", port, drain=20)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         while not self._server.started:
