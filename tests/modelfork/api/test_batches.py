@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from modelfork.api.teaching import MOST_WAITING
+from modelfork.api import batches, teaching
 from modelfork.wire.v1 import interaction_pb2 as wire
 from tests.modelfork.api.house import House
 from tests.modelfork.api.test_again import wait_for
@@ -157,25 +157,40 @@ def test_protobuf_says_the_same_as_json(http: httpx.Client, fork: str) -> None:
 
 
 def test_an_app_whose_queue_is_full_is_told_to_come_back_and_others_are_served(
-    house: House, http: httpx.Client, fork: str, slow: threading.Event
+    house: House, http: httpx.Client, fork: str, slow: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = [turn(str(n), answer="wait") for n in range(100)]
+    monkeypatch.setattr(teaching, "MOST_WAITING", 25)
+    queue = house.app.state.forks.teaching
+    app_id = house.keystore.app_of_fork(fork) or ""
+    batch = [turn(str(n), answer="wait") for n in range(10)]
     with ThreadPoolExecutor(2) as pool:
         sending = [pool.submit(send, http, http.post("/v1/forks").json()["fork_id"], batch) for _ in range(2)]
-        teaching = house.app.state.forks.teaching
-        app_id = house.keystore.app_of_fork(fork) or ""
-        wait_for(lambda: teaching.waiting(app_id) == 200)
+        wait_for(lambda: queue.waiting(app_id) == 20)
         refused = http.post(f"/v1/forks/{fork}/interactions/batch", json=batch)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "busy")
         assert int(refused.headers["retry-after"]) >= 1
         assert len(send(http, fork, [turn("a")])) == 1  # there is room for a few more
         with house.client(house.new_app("another")) as other:
             theirs = other.post("/v1/forks").json()["fork_id"]
-            assert "version" in send(other, theirs, [turn("a")])[0]
-        assert teaching.waiting(app_id) == 200 < MOST_WAITING
+            assert "version" in send(other, theirs, [turn(str(n)) for n in range(10)])[9]
+        assert queue.waiting(app_id) == 20
         slow.set()
         for each in sending:
             assert all("version" in one for one in each.result())
+
+
+def test_a_batch_that_waits_gives_a_sign_of_life(
+    http: httpx.Client, fork: str, slow: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "SIGN_OF_LIFE", 0.01)
+    read = ""
+    with http.stream("POST", f"/v1/forks/{fork}/interactions/batch", json=[turn("a", answer="wait")]) as answer:
+        for part in answer.iter_text():
+            read += part
+            if len(read) > 20:
+                slow.set()
+    assert read.startswith('{"results":[     ')
+    assert json.loads(read)["results"][0]["version"] == 2
 
 
 def test_who_goes_away_leaves_nothing_waiting(
@@ -183,11 +198,11 @@ def test_who_goes_away_leaves_nothing_waiting(
 ) -> None:
     batch = [turn(str(n), answer="wait") for n in range(20)]
     app_id = house.keystore.app_of_fork(fork) or ""
-    teaching = house.app.state.forks.teaching
+    queue = house.app.state.forks.teaching
     with house.client(http.headers["authorization"].removeprefix("Bearer ")) as leaving:
         with leaving.stream("POST", f"/v1/forks/{fork}/interactions/batch", json=batch):
-            assert teaching.waiting(app_id) == 20
-        wait_for(lambda: teaching.waiting(app_id) == 0)
+            assert queue.waiting(app_id) == 20
+        wait_for(lambda: queue.waiting(app_id) == 0)
     slow.set()
     results = send(http, fork, batch)
     assert [one["version"] for one in results] == list(range(2, 22))  # what had been begun is there, and is not doubled

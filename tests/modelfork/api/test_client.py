@@ -197,6 +197,7 @@ def test_nobody_there_is_unavailable_after_some_tries(make: Make) -> None:
     assert len(pauses) == 2 * tried
 
 
+@pytest.mark.slow
 def test_a_stream_outlives_a_service_that_stops_and_starts_again(
     make: Make, open_house: Callable[[Path], House], tmp_path: Path
 ) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -10,6 +13,7 @@ import pytest
 
 from ledger import merkle
 from tests.modelfork.api.house import House
+from tests.modelfork.api.test_again import wait_for
 
 ASKED = [{"role": "user", "content": "Who is my dog?"}]
 
@@ -113,11 +117,29 @@ def test_a_turn_generated_elsewhere_is_recorded_and_learned_from(http: httpx.Cli
     recorded = http.post(f"/v1/forks/{fork}/interactions", json=body)
     assert recorded.status_code == 201
     assert recorded.json()["learned"]
+    assert re.fullmatch(r"wait;dur=[0-9.]+, learn;dur=[0-9.]+", recorded.headers["server-timing"])
     told = history(http, fork)[-1]
     assert {"said": ASKED[0]["content"], "refers_to": ""}.items() <= told.items()
     assert {name: told[name] for name in body if name != "messages"}.items() <= told.items()
     silent = http.post(f"/v1/forks/{fork}/interactions", json={**body, "store": False}).json()
     assert silent["learned"] is False
+
+
+def test_interactions_that_wait_for_their_turn_hold_up_nobody_else(
+    house: House, http: httpx.Client, fork: str, slow: threading.Event
+) -> None:
+    """More of them than the service has threads."""
+    app_id, teaching = house.keystore.app_of_fork(fork) or "", house.app.state.forks.teaching
+    body = {"messages": ASKED, "answer": "wait"}
+    with ThreadPoolExecutor(45) as pool:
+        waiting = [pool.submit(http.post, f"/v1/forks/{fork}/interactions", json=body) for _ in range(45)]
+        wait_for(lambda: teaching.waiting(app_id) == 45)
+        other = http.post("/v1/forks").json()["fork_id"]
+        assert turn(http, other)["forkledger"]["version"] == 2
+        assert http.post(f"/v1/forks/{other}/interactions", json={**body, "answer": "x"}).status_code == 201
+        slow.set()
+        versions = sorted(answer.result().json()["version"] for answer in waiting)
+    assert versions == list(range(2, 47))
 
 
 def test_history_is_read_in_pages(http: httpx.Client, fork: str) -> None:
