@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modelfork.base import Base
 
-PAGE = 128  # positions by which the cache grows
+PAGE = 32  # positions by which the cache grows: a wide stride between rows costs more than copying now and then
 
 
 class RowCache:

@@ -13,7 +13,7 @@ from tests.modelfork.test_families import FAMILIES
 
 WINDOW = 20  # shorter than most rows here
 DRAWN = torch.Generator().manual_seed(8)
-LONG, SHORT, MIDDLE, OTHER = (torch.randint(0, 200, (1, size), generator=DRAWN) for size in (PAGE + 9, 5, 30, 24))
+LONG, SHORT, MIDDLE, OTHER = (torch.randint(0, 200, (1, size), generator=DRAWN) for size in (4 * PAGE + 9, 5, 30, 24))
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen2", "mistral", "gemma2", "gemma3", "phi3"])
@@ -97,7 +97,7 @@ def test_rows_leave_and_others_take_their_place(base: Base) -> None:
 
 
 def test_a_row_grows_past_the_room_there_was(base: Base) -> None:
-    whole = LONG[:, : PAGE + 2]
+    whole = LONG[:, : 2 * PAGE + 2]
     rows = joined(base, SHORT, whole[:, :-3])
     for at in (3, 2, 1):
         rows.feed(torch.cat([SHORT[:, :1], whole[:, -at - 1 : -at]]))
