@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
@@ -136,7 +135,7 @@ class AsyncClient:
                 except (OSError, WebSocketException, Unavailable) as error:
                     await self._pause(window.pause(error))
         finally:
-            feeding.cancel()
+            await _ended(feeding)
 
     async def pause(self, fork_id: str) -> None:
         """Record what comes and learn nothing of it, then or later. Survives a restart of the service."""
@@ -240,11 +239,17 @@ async def _through(line: ClientConnection, window: Window, coming: _Coming) -> A
                 if acknowledged is not None:
                     yield acknowledged
     finally:
-        for task in (sending, receiving):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await task
+        await _ended(sending, *([receiving] if receiving else []))
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """End them, and look at what they ended with: nobody else does."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 async def _send(line: ClientConnection, window: Window, coming: _Coming, room: asyncio.Event) -> None:
