@@ -61,6 +61,7 @@ class Service:
         end = time.monotonic() + STARTED_WITHIN
         while not (found := re.search(r"running on (http://\S+)", self.log.read_text())):
             if self.process.poll() is not None or time.monotonic() > end:
+                self.process.kill()
                 raise SystemExit(f"the server did not start: {self.log.read_text()}")
             time.sleep(0.1)
         self.url = found[1].rstrip('",}')
