@@ -34,9 +34,10 @@ from modelfork.base import Base, load_base
 from modelfork.basis import ADAPTED
 from modelfork.demo.people import invent
 from modelfork.interaction import Interaction, Message
-from modelfork.learn import Batch
+from modelfork.loss import gradient
 from modelfork.recipe import default_recipe
 from modelfork.rehearse import Memory
+from modelfork.rows import Batch
 
 HOME = Path(__file__).resolve().parent.parent / "modelfork" / "demo" / "base"
 
@@ -92,7 +93,12 @@ def milliseconds(work: Callable[[], None]) -> float:
 
 def measure(folder: Path, base: Base, repeats: int, iterations: int) -> dict[str, float]:
     """`iterations` of both kinds of step are set to the same number, so that the work does not depend on the loss."""
-    recipe = replace(default_recipe(base.anchors_digest), iterations=iterations, contradiction_iterations=iterations)
+    recipe = replace(
+        default_recipe(base.anchors_digest),
+        iterations=iterations,
+        contradiction_iterations=iterations,
+        longest_iterations=iterations,
+    )
     memory = Memory()
     lessons = corrections(recipe.rehearsed + 1)
     for at, lesson in enumerate(lessons[:-1]):
@@ -103,16 +109,15 @@ def measure(folder: Path, base: Base, repeats: int, iterations: int) -> dict[str
         for one in lessons
     ]
     batches: list[Batch] = []
-    pack = learning.pack
 
-    def recorded(rows: Sequence[learning.Row], pad: int) -> Batch:
-        batches.append(pack(rows, pad))
-        return batches[-1]
+    def recorded(of: Base, numbers: torch.Tensor, batch: Batch) -> tuple[float, float, torch.Tensor]:
+        batches.append(batch)
+        return gradient(of, numbers, batch)
 
     def learn() -> None:
         learning.learn(base, recipe, state, lessons[-1], memory, 5)
 
-    with mock.patch.object(learning, "pack", recorded):
+    with mock.patch.object(learning, "gradient", recorded):
         learn()
     bare, adapted = plain(folder), get_peft_model(plain(folder), LoraConfig(r=8, target_modules=list(ADAPTED)))
     optimizer = torch.optim.AdamW([one for one in adapted.parameters() if one.requires_grad], lr=1e-3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -67,6 +67,15 @@ class Anchor:
     messages: tuple[Message, ...]
 
 
+@dataclass(slots=True)
+class Own:
+    """What the base itself makes of its anchor rows, each part computed when it is first needed."""
+
+    answers: dict[int, Tensor] = field(default_factory=dict)  # by anchor: (losses, hidden) along its answer
+    topics: dict[str, Tensor] = field(default_factory=dict)  # by question: (hidden,)
+    middle: Tensor | None = None  # (hidden,): of all questions
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """Model, tokenizer and what hangs on them. Every use of `model` stands inside `cores.running`."""
@@ -85,6 +94,7 @@ class Base:
     pad: int
     specials: tuple[str, ...]
     takes_system: bool  # else a system message is put before what the user says first
+    own: Own = field(default_factory=Own, compare=False, repr=False)
 
     def render(self, messages: Sequence[Message], prompt: bool) -> list[int]:
         """Tokens of a chat through the model's own template; with `prompt`, the assistant's turn begun.

@@ -13,7 +13,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import ledger
@@ -24,7 +24,7 @@ from modelfork.errors import Unsuited
 from modelfork.fairlock import FairLock
 from modelfork.generate import Sampling, TextStream
 from modelfork.history import Remembered, history, key_finder, remember
-from modelfork.interaction import Interaction, Message
+from modelfork.interaction import Interaction, Message, Noted
 from modelfork.learn import learn, lesson_of
 from modelfork.live import LiveFork
 from modelfork.recipe import Recipe, encode_recipe, recipe_digest
@@ -38,7 +38,10 @@ TRIES = 20  # for a place in a fork, against other processes that keep winning i
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A durable record: where it stands and what it did. `size` counts its bytes without input and output."""
+    """A durable record: where it stands and what it did. `size` counts its bytes without input and output.
+
+    `noted` is what a statement was learned as.
+    """
 
     record_id: bytes
     version: int
@@ -47,6 +50,7 @@ class Recorded:
     receipt: bytes
     learned: bool
     size: int
+    noted: tuple[Noted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +252,7 @@ class ForkManager:
         """What a turn was answered with when it was first asked. Conflict when it was another request."""
         self._expect_same_request(known, request)
         metrics = known.particulars.metrics
-        return Answered(
-            known.interaction, self._recorded(known.stored), metrics.prompt_tokens, metrics.completion_tokens
-        )
+        return Answered(known.interaction, self._recorded(known), metrics.prompt_tokens, metrics.completion_tokens)
 
     def _expect_same_request(self, known: Remembered, request: bytes) -> None:
         kept = self._keystore.request_of(known.body.fork_id, known.body.key_commitment)
@@ -285,8 +287,8 @@ class ForkManager:
         known, recorded = self._record(fork_id, record_id, interaction, request, (0, 0))
         if known is not None:
             self._expect_same_request(known, request)
-            said = as_recorded(interaction)
-            if known.interaction not in (said, replace(said, teaches=False)):  # it came while learning was paused
+            said, stands = as_recorded(interaction), replace(known.interaction, noted=())
+            if stands not in (said, replace(said, teaches=False)):  # it came while learning was paused
                 raise Conflict(f"record {record_id.hex()}: recorded already with other content")
         return recorded
 
@@ -307,23 +309,18 @@ class ForkManager:
         with self._open(fork_id) as (live, read, _):
             known = self.find(fork_id, record_id)
             if known is not None:
-                return known, self._recorded(known.stored)
+                return known, self._recorded(known)
             if self._keystore.is_paused(fork_id):
                 interaction = replace(interaction, teaches=False)
             seed = int.from_bytes(hashlib.sha256(b"forkledger/seed/v1\0" + record_id).digest()[:8], "big")
             with self._learning if lesson_of(interaction) else nullcontext():
                 learned = learn(self._base, self._recipe, read.state.vector, interaction, live.memory, seed)
+            interaction = replace(interaction, noted=learned.noted)
             particulars = Particulars(
                 user_id="",
                 created_at=self._now(),
                 state_version=read.state.version,
-                metrics=Metrics(
-                    loss_before=learned.metrics.loss_before,
-                    learned_tokens=learned.metrics.learned_tokens,
-                    iterations=learned.metrics.iterations,
-                    prompt_tokens=counted[0],
-                    completion_tokens=counted[1],
-                ),
+                metrics=Metrics(**asdict(learned.metrics), prompt_tokens=counted[0], completion_tokens=counted[1]),
                 rehearsed=learned.rehearsed,
                 seed=seed,
             )
@@ -352,7 +349,7 @@ class ForkManager:
                     known = self.find(fork_id, record_id)
                     if known is None:
                         raise
-                    return known, self._recorded(known.stored)
+                    return known, self._recorded(known)
                 promised = self._log.open_receipt(receipt)
                 grown = replace(
                     read,
@@ -363,10 +360,15 @@ class ForkManager:
                 )
                 live.go_on(grown, record_id, interaction, particulars)
                 stored = self._log.entry_at(promised.leaf_index)
-                return None, self._recorded(stored, receipt)
+                return None, self._recorded_as(stored, interaction, receipt)
             raise Conflict(f"fork {fork_id}: {TRIES} tries for the next place were all lost to others")
 
-    def _recorded(self, stored: ledger.StoredEntry, receipt: bytes | None = None) -> Recorded:
+    def _recorded(self, known: Remembered) -> Recorded:
+        return self._recorded_as(known.stored, known.interaction)
+
+    def _recorded_as(
+        self, stored: ledger.StoredEntry, interaction: Interaction, receipt: bytes | None = None
+    ) -> Recorded:
         body = ledger.record.decode_body(ledger.entry.decode_entry(stored.data).body)
         payloads = self._log.payloads(stored.leaf_index)
         beside = sum(len(payloads.get(kind, b"")) for kind in (ledger.record.UPDATE, ledger.record.PARTICULARS))
@@ -378,6 +380,7 @@ class ForkManager:
             receipt=receipt or self._log.receipt_of(stored),
             learned=body.update_encoding != EMPTY,
             size=len(stored.data) + beside,
+            noted=interaction.noted,
         )
 
     # --- what a person sees ------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Whoever holds the key store and the service key can read this: that is what serv
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ledger
@@ -89,7 +89,11 @@ def _told(known: Remembered) -> dict[str, Any]:
         "refers_to": said.refers_to.hex(),
         "teaches": said.teaches,
         "learned": body.update_encoding != EMPTY,
+        "noted": [asdict(one) for one in said.noted],
         "step": body.step,
         "loss_before": particulars.metrics.loss_before,
+        "loss_after": particulars.metrics.loss_after,
+        "anchor_loss": particulars.metrics.anchor_loss,
+        "guard_quarters": particulars.metrics.guard_quarters,
         "rehearsed": [record_id.hex() for record_id in particulars.rehearsed],
     }

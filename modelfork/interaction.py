@@ -19,11 +19,20 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """What a statement was learned as, in the base's words."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Interaction:
     """One turn, or a verdict on an earlier one.
 
     `messages` is what the model was shown, the last user message last; `answer` what it said to that. In a verdict
-    both are those of the interaction that `refers_to` names. `rating` is from -1 (bad) to 1 (good).
+    both are those of the interaction that `refers_to` names. `rating` is from -1 (bad) to 1 (good). `noted` is what a
+    statement was learned as: it comes with the record, not from whoever sent the interaction.
     """
 
     messages: tuple[Message, ...]
@@ -34,6 +43,7 @@ class Interaction:
     refers_to: bytes = b""
     teaches: bool = True
     finish_reason: str = "stop"
+    noted: tuple[Noted, ...] = ()
 
     @property
     def is_verdict(self) -> bool:
@@ -51,9 +61,11 @@ def encode_input(interaction: Interaction) -> bytes:
 
 
 def encode_output(interaction: Interaction) -> bytes:
-    return wire.InteractionOutput(answer=interaction.answer, finish_reason=interaction.finish_reason).SerializeToString(
-        deterministic=True
-    )
+    return wire.InteractionOutput(
+        answer=interaction.answer,
+        finish_reason=interaction.finish_reason,
+        noted=[wire.Noted(question=one.question, answer=one.answer) for one in interaction.noted],
+    ).SerializeToString(deterministic=True)
 
 
 def decode(given: bytes, answered: bytes, rating: float | None, refers_to: bytes) -> Interaction:
@@ -73,4 +85,5 @@ def decode(given: bytes, answered: bytes, rating: float | None, refers_to: bytes
         refers_to=refers_to,
         teaches=said.teaches,
         finish_reason=out.finish_reason,
+        noted=tuple(Noted(one.question, one.answer) for one in out.noted),
     )

@@ -41,6 +41,14 @@ class Recipe:
     contradiction_encoding: int
     lesson_weight: int
     question_prompt: str
+    drawn_rewordings: int
+    same_topic: int
+    anchor_weight: int
+    unknown_weight: int
+    nearness: int
+    learned_loss: int
+    longest_iterations: int
+    anchor_limit: int
 
     def __post_init__(self) -> None:
         if len(self.anchors_digest) != 32:
@@ -70,6 +78,30 @@ class Recipe:
     @property
     def own_words_ratio(self) -> float:
         return self.own_words_weight / ONE
+
+    @property
+    def same_topic_cosine(self) -> float:
+        return self.same_topic / ONE
+
+    @property
+    def anchor_ratio(self) -> float:
+        return self.anchor_weight / ONE
+
+    @property
+    def unknown_ratio(self) -> float:
+        return self.unknown_weight / ONE
+
+    @property
+    def nearness_ratio(self) -> float:
+        return self.nearness / ONE
+
+    @property
+    def learned_loss_nats(self) -> float:
+        return self.learned_loss / ONE
+
+    @property
+    def anchor_limit_nats(self) -> float:
+        return self.anchor_limit / ONE
 
 
 def encode_recipe(recipe: Recipe) -> bytes:
@@ -112,6 +144,14 @@ def default_recipe(anchors_digest: bytes) -> Recipe:
         update_encoding=int(record_pb2.UPDATE_ENCODING_SPARSE_SIGNS),
         iterations=6,
         contradiction_encoding=int(record_pb2.UPDATE_ENCODING_SIGN_SUMS),
-        lesson_weight=3 * ONE,
+        lesson_weight=4 * ONE,
         question_prompt="Which question does this answer: ",
+        drawn_rewordings=8,
+        same_topic=ONE * 4 // 5,
+        anchor_weight=4 * ONE,
+        unknown_weight=2 * ONE,
+        nearness=3 * ONE,
+        learned_loss=ONE // 10,
+        longest_iterations=16,
+        anchor_limit=ONE // 4,
     )

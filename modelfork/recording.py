@@ -37,13 +37,16 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """How the learning step went: `PerformanceMetrics` in record.proto. `loss_before` is kept as a float32."""
+    """How the learning step went: `PerformanceMetrics` in record.proto. What is a float is kept as a float32."""
 
     loss_before: float = 0.0  # nats a token
     learned_tokens: int = 0
     iterations: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    guard_quarters: int = 0
+    loss_after: float = 0.0
+    anchor_loss: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from numpy.random import default_rng
+from torch import Tensor
 
 from modelfork.interaction import Interaction, Message
 
@@ -42,13 +42,19 @@ class Memory:
         # Caches of what the text alone decides: its rewordings; what the base makes of a statement.
         self.reworded: dict[str, tuple[str, ...]] = {}
         self.told: dict[str, tuple[str, str] | None] = {}
+        self.topics: dict[str, Tensor] = {}  # what a question is about
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def remember(self, record_id: bytes, interaction: Interaction) -> None:
-        """Take in a recorded interaction: a correction or a liked answer is kept, a disliked one is dropped."""
-        if not interaction.teaches or not interaction.is_verdict:
+        """Take in a recorded interaction: a correction or a liked answer is kept, a disliked one is dropped; a
+        statement is kept as what was noted of it."""
+        if not interaction.teaches:
+            return
+        if not interaction.is_verdict:
+            for noted in interaction.noted:
+                self._keep(same(noted.question), record_id, (Message("user", noted.question),), noted.answer)
             return
         asked = same(question(interaction.messages))
         judged = interaction.refers_to or record_id  # a verdict in the same request judges its own answer
@@ -65,18 +71,15 @@ class Memory:
             return
         else:
             return
-        for name in (asked, earlier):
-            if name is not None:
-                self._kept.pop(name, None)
+        if earlier is not None:
+            self._kept.pop(earlier, None)
         self._judged[judged] = asked
-        self._kept[asked] = Rehearsal(record_id, interaction.messages, answer)
+        self._keep(asked, record_id, interaction.messages, answer)
+
+    def _keep(self, asked: str, record_id: bytes, messages: tuple[Message, ...], answer: str) -> None:
+        self._kept.pop(asked, None)  # the later word goes last
+        self._kept[asked] = Rehearsal(record_id, messages, answer)
 
     def without(self, asked: str) -> list[Rehearsal]:
         """All that is kept about other questions, oldest first."""
         return [kept for name, kept in self._kept.items() if name != same(asked)]
-
-    def choose(self, count: int, seed: int, asked: str = "") -> list[Rehearsal]:
-        """At most `count` of them, none of the same question, drawn by the seed."""
-        there = self.without(asked)
-        picked = default_rng(seed).permutation(len(there))[:count]
-        return [there[int(at)] for at in sorted(picked)]

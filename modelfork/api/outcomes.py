@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,6 +33,7 @@ def recorded_view(recorded: Recorded) -> dict[str, Any]:
         "leaf_index": recorded.leaf_index,
         "entry_hash": recorded.entry_hash.hex(),
         "learned": recorded.learned,
+        "noted": [asdict(one) for one in recorded.noted],
         "bytes": recorded.size,
         "receipt": base64.b64encode(recorded.receipt).decode(),
     }

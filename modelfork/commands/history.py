@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -30,7 +31,7 @@ def history(data: Path, keys: Path, database_url: str, fork: str, as_json: bool)
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
         return
-    table = Table("version", "leaf", "when (UTC)", "said", "answered", "verdict", "step", title=f"fork {fork}")
+    table = Table("version", "leaf", "when (UTC)", "said", "answered", "verdict or noted", "step", title=f"fork {fork}")
     for entry in entries:
         if "record_id" not in entry:
             table.add_row(str(entry["version"]), str(entry["leaf_index"]), "", "(created)", "", "", "")
@@ -43,7 +44,12 @@ def history(data: Path, keys: Path, database_url: str, fork: str, as_json: bool)
             f"{when:%Y-%m-%d %H:%M:%S}",
             entry["said"],
             entry["answer"],
-            entry["correction"] or (f"{rating:+g}" if rating is not None else ""),
+            entry["correction"] or (f"{rating:+g}" if rating is not None else _noted(entry)),
             str(entry["step"]) if entry["learned"] else "-",
         )
     Console().print(table)
+
+
+def _noted(entry: dict[str, Any]) -> str:
+    """What a statement was learned as."""
+    return " ".join(f"{one['question']} {one['answer']}" for one in entry["noted"])

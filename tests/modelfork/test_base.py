@@ -12,7 +12,7 @@ from modelfork.base import load_base, prepare_base
 from modelfork.errors import Malformed, Unsuited
 from modelfork.interaction import Message
 from modelfork.layout import decode_layout
-from modelfork.learn import answer_row
+from modelfork.rows import answer_row
 
 
 @pytest.fixture

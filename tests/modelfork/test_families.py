@@ -17,11 +17,13 @@ from modelfork.cores import Merged
 from modelfork.generate import Sampling, generate
 from modelfork.interaction import Interaction, Message
 from modelfork.layout import cores_of
-from modelfork.learn import Row, answer_row, learn, losses, pack
+from modelfork.learn import learn
+from modelfork.loss import losses
 from modelfork.main import open_base
 from modelfork.recipe import default_recipe
 from modelfork.rehearse import Memory
 from modelfork.replay import advance, genesis
+from modelfork.rows import Row, answer_row, pack
 from modelfork.settings import ForkSettings
 from modelfork.update import pack as packed
 from modelfork.update import unpack

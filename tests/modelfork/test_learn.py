@@ -12,10 +12,14 @@ import modelfork
 from modelfork.base import Base, load_base
 from modelfork.generate import generate_batch
 from modelfork.interaction import Interaction, Message
-from modelfork.learn import Learned, Row, answer_row, gradient, learn, lesson_of, losses, pack, rounded, words_row
+from modelfork.learn import Learned, learn, lesson_of, reworded
+from modelfork.loss import gradient, losses
 from modelfork.recipe import ONE, Recipe, default_recipe
 from modelfork.rehearse import Memory
-from modelfork.update import EMPTY, ENCODINGS, INT4, INT8, SIGN_SUMS, SIGNS, SPARSE_SIGNS, unpack
+from modelfork.rows import Row, answer_row, pack, words_row
+from modelfork.step import rounded
+from modelfork.topics import likeness
+from modelfork.update import EMPTY, ENCODINGS, INT4, INT8, SIGN_SUMS, SIGNS, SPARSE_SIGNS, Update, unpack
 from modelfork.update import pack as packed
 
 State = NDArray[np.int64]
@@ -201,12 +205,11 @@ def test_another_seed_rehearses_other_rows(base: Base, recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("encoding", [one for one in ENCODINGS if one != EMPTY])
-def test_every_encoding_is_packed_and_within_its_step(base: Base, recipe: Recipe, encoding: int) -> None:
-    either = replace(recipe, update_encoding=encoding, contradiction_encoding=encoding)
-    learned = learn(base, either, genesis(base), CORRECTION, Memory(), 1).update
-    assert 0 < learned.step <= recipe.longest_step
-    back = unpack(encoding, learned.dimension, learned.step, packed(learned))
-    assert np.array_equal(back.q, learned.q)
+def test_every_encoding_says_what_was_rounded_for_it(base: Base, recipe: Recipe, encoding: int) -> None:
+    step, q = rounded(np.random.default_rng(0).normal(0, 1e-3, base.cores.dimension).astype(np.float32), encoding)
+    assert 0 < step <= recipe.longest_step
+    back = unpack(encoding, len(q), step, packed(Update(step, encoding, q)))
+    assert np.array_equal(back.q, q)
 
 
 @pytest.mark.parametrize(("encoding", "off"), [(SIGNS, 0.7), (SIGN_SUMS, 0.45), (INT4, 0.3), (INT8, 0.02)])
@@ -253,3 +256,53 @@ def test_the_gradient_points_uphill(base: Base) -> None:
     _, here, slope = gradient(base, numbers, batch)
     _, there, _ = gradient(base, numbers - 1e-4 * slope.sign(), batch)
     assert here - there == pytest.approx(1e-4 * float(slope.abs().sum()), rel=0.1)
+
+
+# --- what is rehearsed, and what was noted -------------------------------------------------------------------------
+
+
+def test_a_statement_is_noted_as_it_was_learned_and_rehearsed_from_then_on(demo: Base, light: Recipe) -> None:
+    said = Interaction((Message("user", "My hobby is juggling."),), "Got it.")
+    learned = learn(demo, light, genesis(demo), said, Memory(), 1)
+    (noted,) = learned.noted
+    assert "hobby" in noted.question
+    assert "juggling" in noted.answer
+    memory = Memory()
+    memory.remember(b"s" * 16, replace(said, noted=learned.noted))
+    assert learn(demo, light, genesis(demo), CORRECTED, memory, 1).rehearsed == (b"s" * 16,)
+
+
+def test_of_more_than_a_step_rehearses_it_takes_what_is_forgotten_most(demo: Base, light: Recipe) -> None:
+    memory = Memory()
+    memory.remember(REFERS, CORRECTED)
+    known = after(genesis(demo), learn(demo, light, genesis(demo), CORRECTED, Memory(), 1))
+    for at, (asked, answer) in enumerate((("What is my hobby?", "juggling"), ("What is my job?", "a baker"))):
+        said = Interaction((Message("user", asked),), "?", correction=f"It is {answer}.", refers_to=bytes([at]) * 16)
+        memory.remember(bytes([at]) * 16, said)
+    lesson = Interaction(
+        (Message("user", "Where do I live?"),), "?", correction="You live in Oslo.", refers_to=b"o" * 16
+    )
+    two = learn(demo, replace(light, rehearsed=2), known, lesson, memory, 1).rehearsed
+    assert set(two) == {bytes(16), b"\1" * 16}  # and not what it still knows
+
+
+def test_what_a_correction_in_other_words_replaced_is_not_rehearsed(demo: Base, light: Recipe) -> None:
+    memory = Memory()
+    memory.remember(b"1" * 16, CORRECTED)
+    hobby = (Message("user", "What is my hobby?"),)
+    memory.remember(b"2" * 16, Interaction(hobby, "?", correction="Your hobby is juggling.", refers_to=b"2" * 16))
+    changed = (Message("user", "Do you know my dog's name?"),)
+    again = Interaction(changed, "Max.", correction="Your dog is called Rex.", refers_to=b"3" * 16)
+    assert learn(demo, light, genesis(demo), again, memory, 1).rehearsed == (b"2" * 16,)
+    # Nor when the lesson is about something else.
+    memory.remember(b"3" * 16, again)
+    other = Interaction((Message("user", "Where do I live?"),), "?", correction="You live in Oslo.", refers_to=REFERS)
+    assert set(learn(demo, light, genesis(demo), other, memory, 1).rehearsed) == {b"2" * 16, b"3" * 16}
+
+
+def test_rewordings_ask_for_the_same(demo: Base, light: Recipe) -> None:
+    asked = QUESTION[0].content
+    texts = reworded(demo, replace(light, rewordings=8), asked, Memory())
+    assert texts
+    assert (likeness(demo, {}, texts, [asked]) > light.same_topic_cosine).all()
+    assert reworded(demo, replace(light, same_topic=2 * ONE), asked, Memory()) == ()

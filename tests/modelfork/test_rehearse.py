@@ -1,8 +1,10 @@
 """The memory holds the latest word on every question, and the same after every replay."""
 
+from dataclasses import replace
+
 import pytest
 
-from modelfork.interaction import Interaction, Message
+from modelfork.interaction import Interaction, Message, Noted
 from modelfork.rehearse import Memory, question, same
 
 
@@ -12,7 +14,7 @@ def verdict(asked: str, answer: str, number: int, **given: object) -> Interactio
 
 
 def kept(memory: Memory) -> list[str]:
-    return [rehearsal.answer for rehearsal in memory.choose(100, 0)]
+    return [rehearsal.answer for rehearsal in memory.without("")]
 
 
 def taught(*interactions: Interaction) -> Memory:
@@ -51,7 +53,7 @@ def test_the_latest_word_on_a_question_replaces_the_earlier() -> None:
         verdict("what is  my dog called", "Max.", 3, correction="Rex."),
     )
     assert kept(memory) == ["Mia.", "Rex."]
-    assert [one.record_id[-1] for one in memory.choose(100, 0)] == [1, 2]
+    assert [one.record_id[-1] for one in memory.without("")] == [1, 2]
 
 
 def test_a_second_verdict_on_one_answer_replaces_the_first_though_words_differ() -> None:
@@ -68,12 +70,20 @@ def test_an_answer_that_is_disliked_later_is_dropped_and_another_is_not() -> Non
     assert kept(taught(liked, verdict("What is my dog called?", "Rex.", 2, rating=-1.0))) == ["Max."]
 
 
-def test_the_choice_follows_from_the_seed_and_leaves_out_the_question_itself() -> None:
-    memory = taught(*(verdict(f"Question {n}?", "No idea.", n, correction=f"{n}.") for n in range(20)))
-    assert memory.choose(6, 4) == memory.choose(6, 4)
-    assert memory.choose(6, 4) != memory.choose(6, 5)
-    assert len({one.record_id for one in memory.choose(6, 4)}) == 6
-    assert all(one.answer != "3." for seed in range(30) for one in memory.choose(6, seed, "question 3"))
+def test_what_is_kept_about_other_questions_leaves_out_the_question_itself() -> None:
+    memory = taught(*(verdict(f"Question {n}?", "No idea.", n, correction=f"{n}.") for n in range(4)))
+    assert [one.answer for one in memory.without("question 3")] == ["0.", "1.", "2."]
+
+
+def test_a_statement_is_kept_as_what_was_noted_of_it_and_a_later_word_replaces_it() -> None:
+    noted = (Noted("What is my dog called?", "Your dog is called Max."),)
+    said = Interaction((Message("user", "My dog is called Max."),), "Okay.", noted=noted)
+    assert kept(taught(said)) == ["Your dog is called Max."]
+    assert taught(said).without("")[0].messages == (Message("user", "What is my dog called?"),)
+    corrected = verdict("What is my dog called?", "Max.", 1, correction="Rex.")
+    assert kept(taught(said, corrected)) == ["Rex."]
+    assert kept(taught(corrected, said)) == ["Your dog is called Max."]
+    assert kept(taught(replace(said, teaches=False))) == []
 
 
 def test_questions_are_the_same_but_for_case_spaces_and_punctuation() -> None:

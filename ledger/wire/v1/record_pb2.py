@@ -24,21 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bledger/wire/v1/record.proto\x12\x0eledger.wire.v1\"\xce\x05\n\x12UserTrainingRecord\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66ork_id\x18\x02 \x01(\t\x12\x1a\n\x12interaction_number\x18\x03 \x01(\x04\x12\x17\n\x0f\x65ncrypted_input\x18\x04 \x01(\x0c\x12\x18\n\x10\x65ncrypted_output\x18\x05 \x01(\x0c\x12\x1a\n\x12\x65ncrypted_gradient\x18\x06 \x01(\x0c\x12\x15\n\rlearning_rate\x18\x07 \x01(\x02\x12.\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x08 \x01(\x0b\x32\x1c.ledger.wire.v1.UserFeedback\x12\x33\n\x07metrics\x18\t \x01(\x0b\x32\".ledger.wire.v1.PerformanceMetrics\x12\x30\n\x0cprior_update\x18\n \x01(\x0b\x32\x1a.ledger.wire.v1.PriorDelta\x12\x11\n\tzkp_proof\x18\x0b \x01(\x0c\x12\x11\n\tsignature\x18\x0c \x01(\x0c\x12\x11\n\trecord_id\x18\r \x01(\x0c\x12\x32\n\x08payloads\x18\x0e \x03(\x0b\x32 .ledger.wire.v1.PayloadReference\x12)\n\x03key\x18\x0f \x01(\x0b\x32\x1c.ledger.wire.v1.KeyReference\x12\x37\n\x0fupdate_encoding\x18\x10 \x01(\x0e\x32\x1e.ledger.wire.v1.UpdateEncoding\x12\x18\n\x10update_dimension\x18\x11 \x01(\r\x12\x15\n\rlayout_digest\x18\x12 \x01(\x0c\x12\x15\n\rrecipe_digest\x18\x13 \x01(\x0c\x12\x18\n\x10state_commitment\x18\x14 \x01(\x0c\x12\x12\n\ncreated_at\x18\x15 \x01(\x04\x12\x15\n\rstate_version\x18\x16 \x01(\x04\x12\x11\n\trehearsed\x18\x17 \x01(\x0c\x12\x0c\n\x04seed\x18\x18 \x01(\x06\"M\n\x10PayloadReference\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.ledger.wire.v1.PayloadKind\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"2\n\x0cKeyReference\x12\x0e\n\x06scheme\x18\x01 \x01(\r\x12\x12\n\ncommitment\x18\x02 \x01(\x0c\"k\n\x0cUserFeedback\x12\x13\n\x06rating\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12(\n\x07verdict\x18\x02 \x01(\x0e\x32\x17.ledger.wire.v1.Verdict\x12\x11\n\trefers_to\x18\x03 \x01(\x0c\x42\t\n\x07_rating\"\x87\x01\n\x12PerformanceMetrics\x12\x13\n\x0bloss_before\x18\x01 \x01(\x02\x12\x16\n\x0elearned_tokens\x18\x02 \x01(\r\x12\x12\n\niterations\x18\x03 \x01(\r\x12\x15\n\rprompt_tokens\x18\x04 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\r\"]\n\nPriorDelta\x12\x19\n\x11generation_digest\x18\x01 \x01(\x0c\x12\x18\n\x10weight_numerator\x18\x02 \x01(\r\x12\x1a\n\x12weight_denominator\x18\x03 \x01(\r\"a\n\tSignature\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x35\n\talgorithm\x18\x02 \x01(\x0e\x32\".ledger.wire.v1.SignatureAlgorithm\x12\r\n\x05\x62ytes\x18\x03 \x01(\x0c\"Q\n\tPublicKey\x12\x35\n\talgorithm\x18\x01 \x01(\x0e\x32\".ledger.wire.v1.SignatureAlgorithm\x12\r\n\x05\x62ytes\x18\x02 \x01(\x0c\"C\n\x07Payload\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.ledger.wire.v1.PayloadKind\x12\r\n\x05\x62ytes\x18\x02 \x01(\x0c\"v\n\x0cSignedRecord\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12-\n\nsignatures\x18\x02 \x03(\x0b\x32\x19.ledger.wire.v1.Signature\x12)\n\x08payloads\x18\x03 \x03(\x0b\x32\x17.ledger.wire.v1.Payload\"B\n\x11SignedRecordBatch\x12-\n\x07records\x18\x01 \x03(\x0b\x32\x1c.ledger.wire.v1.SignedRecord*\x93\x01\n\x0bPayloadKind\x12\x1c\n\x18PAYLOAD_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12PAYLOAD_KIND_INPUT\x10\x01\x12\x17\n\x13PAYLOAD_KIND_OUTPUT\x10\x02\x12\x17\n\x13PAYLOAD_KIND_UPDATE\x10\x03\x12\x1c\n\x18PAYLOAD_KIND_PARTICULARS\x10\x04*\xdc\x01\n\x0eUpdateEncoding\x12\x1f\n\x1bUPDATE_ENCODING_UNSPECIFIED\x10\x00\x12\x19\n\x15UPDATE_ENCODING_EMPTY\x10\x01\x12\x19\n\x15UPDATE_ENCODING_SIGNS\x10\x02\x12 \n\x1cUPDATE_ENCODING_SPARSE_SIGNS\x10\x03\x12\x18\n\x14UPDATE_ENCODING_INT4\x10\x04\x12\x18\n\x14UPDATE_ENCODING_INT8\x10\x05\x12\x1d\n\x19UPDATE_ENCODING_SIGN_SUMS\x10\x06*b\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_LIKED\x10\x01\x12\x14\n\x10VERDICT_DISLIKED\x10\x02\x12\x15\n\x11VERDICT_CORRECTED\x10\x03*Z\n\x12SignatureAlgorithm\x12#\n\x1fSIGNATURE_ALGORITHM_UNSPECIFIED\x10\x00\x12\x1f\n\x1bSIGNATURE_ALGORITHM_ED25519\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bledger/wire/v1/record.proto\x12\x0eledger.wire.v1\"\xce\x05\n\x12UserTrainingRecord\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66ork_id\x18\x02 \x01(\t\x12\x1a\n\x12interaction_number\x18\x03 \x01(\x04\x12\x17\n\x0f\x65ncrypted_input\x18\x04 \x01(\x0c\x12\x18\n\x10\x65ncrypted_output\x18\x05 \x01(\x0c\x12\x1a\n\x12\x65ncrypted_gradient\x18\x06 \x01(\x0c\x12\x15\n\rlearning_rate\x18\x07 \x01(\x02\x12.\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x08 \x01(\x0b\x32\x1c.ledger.wire.v1.UserFeedback\x12\x33\n\x07metrics\x18\t \x01(\x0b\x32\".ledger.wire.v1.PerformanceMetrics\x12\x30\n\x0cprior_update\x18\n \x01(\x0b\x32\x1a.ledger.wire.v1.PriorDelta\x12\x11\n\tzkp_proof\x18\x0b \x01(\x0c\x12\x11\n\tsignature\x18\x0c \x01(\x0c\x12\x11\n\trecord_id\x18\r \x01(\x0c\x12\x32\n\x08payloads\x18\x0e \x03(\x0b\x32 .ledger.wire.v1.PayloadReference\x12)\n\x03key\x18\x0f \x01(\x0b\x32\x1c.ledger.wire.v1.KeyReference\x12\x37\n\x0fupdate_encoding\x18\x10 \x01(\x0e\x32\x1e.ledger.wire.v1.UpdateEncoding\x12\x18\n\x10update_dimension\x18\x11 \x01(\r\x12\x15\n\rlayout_digest\x18\x12 \x01(\x0c\x12\x15\n\rrecipe_digest\x18\x13 \x01(\x0c\x12\x18\n\x10state_commitment\x18\x14 \x01(\x0c\x12\x12\n\ncreated_at\x18\x15 \x01(\x04\x12\x15\n\rstate_version\x18\x16 \x01(\x04\x12\x11\n\trehearsed\x18\x17 \x01(\x0c\x12\x0c\n\x04seed\x18\x18 \x01(\x06\"M\n\x10PayloadReference\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.ledger.wire.v1.PayloadKind\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"2\n\x0cKeyReference\x12\x0e\n\x06scheme\x18\x01 \x01(\r\x12\x12\n\ncommitment\x18\x02 \x01(\x0c\"k\n\x0cUserFeedback\x12\x13\n\x06rating\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12(\n\x07verdict\x18\x02 \x01(\x0e\x32\x17.ledger.wire.v1.Verdict\x12\x11\n\trefers_to\x18\x03 \x01(\x0c\x42\t\n\x07_rating\"\xc8\x01\n\x12PerformanceMetrics\x12\x13\n\x0bloss_before\x18\x01 \x01(\x02\x12\x16\n\x0elearned_tokens\x18\x02 \x01(\r\x12\x12\n\niterations\x18\x03 \x01(\r\x12\x15\n\rprompt_tokens\x18\x04 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\r\x12\x16\n\x0eguard_quarters\x18\x06 \x01(\r\x12\x12\n\nloss_after\x18\x07 \x01(\x02\x12\x13\n\x0b\x61nchor_loss\x18\x08 \x01(\x02\"]\n\nPriorDelta\x12\x19\n\x11generation_digest\x18\x01 \x01(\x0c\x12\x18\n\x10weight_numerator\x18\x02 \x01(\r\x12\x1a\n\x12weight_denominator\x18\x03 \x01(\r\"a\n\tSignature\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x35\n\talgorithm\x18\x02 \x01(\x0e\x32\".ledger.wire.v1.SignatureAlgorithm\x12\r\n\x05\x62ytes\x18\x03 \x01(\x0c\"Q\n\tPublicKey\x12\x35\n\talgorithm\x18\x01 \x01(\x0e\x32\".ledger.wire.v1.SignatureAlgorithm\x12\r\n\x05\x62ytes\x18\x02 \x01(\x0c\"C\n\x07Payload\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.ledger.wire.v1.PayloadKind\x12\r\n\x05\x62ytes\x18\x02 \x01(\x0c\"v\n\x0cSignedRecord\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12-\n\nsignatures\x18\x02 \x03(\x0b\x32\x19.ledger.wire.v1.Signature\x12)\n\x08payloads\x18\x03 \x03(\x0b\x32\x17.ledger.wire.v1.Payload\"B\n\x11SignedRecordBatch\x12-\n\x07records\x18\x01 \x03(\x0b\x32\x1c.ledger.wire.v1.SignedRecord*\x93\x01\n\x0bPayloadKind\x12\x1c\n\x18PAYLOAD_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12PAYLOAD_KIND_INPUT\x10\x01\x12\x17\n\x13PAYLOAD_KIND_OUTPUT\x10\x02\x12\x17\n\x13PAYLOAD_KIND_UPDATE\x10\x03\x12\x1c\n\x18PAYLOAD_KIND_PARTICULARS\x10\x04*\xdc\x01\n\x0eUpdateEncoding\x12\x1f\n\x1bUPDATE_ENCODING_UNSPECIFIED\x10\x00\x12\x19\n\x15UPDATE_ENCODING_EMPTY\x10\x01\x12\x19\n\x15UPDATE_ENCODING_SIGNS\x10\x02\x12 \n\x1cUPDATE_ENCODING_SPARSE_SIGNS\x10\x03\x12\x18\n\x14UPDATE_ENCODING_INT4\x10\x04\x12\x18\n\x14UPDATE_ENCODING_INT8\x10\x05\x12\x1d\n\x19UPDATE_ENCODING_SIGN_SUMS\x10\x06*b\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_LIKED\x10\x01\x12\x14\n\x10VERDICT_DISLIKED\x10\x02\x12\x15\n\x11VERDICT_CORRECTED\x10\x03*Z\n\x12SignatureAlgorithm\x12#\n\x1fSIGNATURE_ALGORITHM_UNSPECIFIED\x10\x00\x12\x1f\n\x1bSIGNATURE_ALGORITHM_ED25519\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ledger.wire.v1.record_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAYLOADKIND']._serialized_start=1681
-  _globals['_PAYLOADKIND']._serialized_end=1828
-  _globals['_UPDATEENCODING']._serialized_start=1831
-  _globals['_UPDATEENCODING']._serialized_end=2051
-  _globals['_VERDICT']._serialized_start=2053
-  _globals['_VERDICT']._serialized_end=2151
-  _globals['_SIGNATUREALGORITHM']._serialized_start=2153
-  _globals['_SIGNATUREALGORITHM']._serialized_end=2243
+  _globals['_PAYLOADKIND']._serialized_start=1746
+  _globals['_PAYLOADKIND']._serialized_end=1893
+  _globals['_UPDATEENCODING']._serialized_start=1896
+  _globals['_UPDATEENCODING']._serialized_end=2116
+  _globals['_VERDICT']._serialized_start=2118
+  _globals['_VERDICT']._serialized_end=2216
+  _globals['_SIGNATUREALGORITHM']._serialized_start=2218
+  _globals['_SIGNATUREALGORITHM']._serialized_end=2308
   _globals['_USERTRAININGRECORD']._serialized_start=48
   _globals['_USERTRAININGRECORD']._serialized_end=766
   _globals['_PAYLOADREFERENCE']._serialized_start=768
@@ -48,17 +48,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERFEEDBACK']._serialized_start=899
   _globals['_USERFEEDBACK']._serialized_end=1006
   _globals['_PERFORMANCEMETRICS']._serialized_start=1009
-  _globals['_PERFORMANCEMETRICS']._serialized_end=1144
-  _globals['_PRIORDELTA']._serialized_start=1146
-  _globals['_PRIORDELTA']._serialized_end=1239
-  _globals['_SIGNATURE']._serialized_start=1241
-  _globals['_SIGNATURE']._serialized_end=1338
-  _globals['_PUBLICKEY']._serialized_start=1340
-  _globals['_PUBLICKEY']._serialized_end=1421
-  _globals['_PAYLOAD']._serialized_start=1423
-  _globals['_PAYLOAD']._serialized_end=1490
-  _globals['_SIGNEDRECORD']._serialized_start=1492
-  _globals['_SIGNEDRECORD']._serialized_end=1610
-  _globals['_SIGNEDRECORDBATCH']._serialized_start=1612
-  _globals['_SIGNEDRECORDBATCH']._serialized_end=1678
+  _globals['_PERFORMANCEMETRICS']._serialized_end=1209
+  _globals['_PRIORDELTA']._serialized_start=1211
+  _globals['_PRIORDELTA']._serialized_end=1304
+  _globals['_SIGNATURE']._serialized_start=1306
+  _globals['_SIGNATURE']._serialized_end=1403
+  _globals['_PUBLICKEY']._serialized_start=1405
+  _globals['_PUBLICKEY']._serialized_end=1486
+  _globals['_PAYLOAD']._serialized_start=1488
+  _globals['_PAYLOAD']._serialized_end=1555
+  _globals['_SIGNEDRECORD']._serialized_start=1557
+  _globals['_SIGNEDRECORD']._serialized_end=1675
+  _globals['_SIGNEDRECORDBATCH']._serialized_start=1677
+  _globals['_SIGNEDRECORDBATCH']._serialized_end=1743
 # @@protoc_insertion_point(module_scope)

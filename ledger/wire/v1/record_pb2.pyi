@@ -134,18 +134,24 @@ class UserFeedback(_message.Message):
     def __init__(self, rating: _Optional[float] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., refers_to: _Optional[bytes] = ...) -> None: ...
 
 class PerformanceMetrics(_message.Message):
-    __slots__ = ("loss_before", "learned_tokens", "iterations", "prompt_tokens", "completion_tokens")
+    __slots__ = ("loss_before", "learned_tokens", "iterations", "prompt_tokens", "completion_tokens", "guard_quarters", "loss_after", "anchor_loss")
     LOSS_BEFORE_FIELD_NUMBER: _ClassVar[int]
     LEARNED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    GUARD_QUARTERS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_AFTER_FIELD_NUMBER: _ClassVar[int]
+    ANCHOR_LOSS_FIELD_NUMBER: _ClassVar[int]
     loss_before: float
     learned_tokens: int
     iterations: int
     prompt_tokens: int
     completion_tokens: int
-    def __init__(self, loss_before: _Optional[float] = ..., learned_tokens: _Optional[int] = ..., iterations: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ...) -> None: ...
+    guard_quarters: int
+    loss_after: float
+    anchor_loss: float
+    def __init__(self, loss_before: _Optional[float] = ..., learned_tokens: _Optional[int] = ..., iterations: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., guard_quarters: _Optional[int] = ..., loss_after: _Optional[float] = ..., anchor_loss: _Optional[float] = ...) -> None: ...
 
 class PriorDelta(_message.Message):
     __slots__ = ("generation_digest", "weight_numerator", "weight_denominator")

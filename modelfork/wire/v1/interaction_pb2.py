@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#modelfork/wire/v1/interaction.proto\x12\x11modelfork.wire.v1\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"v\n\x10InteractionInput\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.modelfork.wire.v1.Message\x12\x12\n\ncorrection\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\x12\x0f\n\x07teaches\x18\x04 \x01(\x08\":\n\x11InteractionOutput\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x15\n\rfinish_reason\x18\x02 \x01(\t\"\xe5\x01\n\x0fSentInteraction\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07\x66ork_id\x18\x02 \x01(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\x12,\n\x08messages\x18\x04 \x03(\x0b\x32\x1a.modelfork.wire.v1.Message\x12\x0e\n\x06\x61nswer\x18\x05 \x01(\t\x12\x12\n\ncorrection\x18\x06 \x01(\t\x12\x13\n\x06rating\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07\x63omment\x18\x08 \x01(\t\x12\x10\n\x08untaught\x18\t \x01(\x08\x12\x11\n\trecord_id\x18\n \x01(\x0c\x42\t\n\x07_rating\"L\n\x10SentInteractions\x12\x38\n\x0cinteractions\x18\x01 \x03(\x0b\x32\".modelfork.wire.v1.SentInteractionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#modelfork/wire/v1/interaction.proto\x12\x11modelfork.wire.v1\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"v\n\x10InteractionInput\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.modelfork.wire.v1.Message\x12\x12\n\ncorrection\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\x12\x0f\n\x07teaches\x18\x04 \x01(\x08\"c\n\x11InteractionOutput\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x15\n\rfinish_reason\x18\x02 \x01(\t\x12\'\n\x05noted\x18\x03 \x03(\x0b\x32\x18.modelfork.wire.v1.Noted\")\n\x05Noted\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\"\xe5\x01\n\x0fSentInteraction\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07\x66ork_id\x18\x02 \x01(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\x12,\n\x08messages\x18\x04 \x03(\x0b\x32\x1a.modelfork.wire.v1.Message\x12\x0e\n\x06\x61nswer\x18\x05 \x01(\t\x12\x12\n\ncorrection\x18\x06 \x01(\t\x12\x13\n\x06rating\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07\x63omment\x18\x08 \x01(\t\x12\x10\n\x08untaught\x18\t \x01(\x08\x12\x11\n\trecord_id\x18\n \x01(\x0c\x42\t\n\x07_rating\"L\n\x10SentInteractions\x12\x38\n\x0cinteractions\x18\x01 \x03(\x0b\x32\".modelfork.wire.v1.SentInteractionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTERACTIONINPUT']._serialized_start=100
   _globals['_INTERACTIONINPUT']._serialized_end=218
   _globals['_INTERACTIONOUTPUT']._serialized_start=220
-  _globals['_INTERACTIONOUTPUT']._serialized_end=278
-  _globals['_SENTINTERACTION']._serialized_start=281
-  _globals['_SENTINTERACTION']._serialized_end=510
-  _globals['_SENTINTERACTIONS']._serialized_start=512
-  _globals['_SENTINTERACTIONS']._serialized_end=588
+  _globals['_INTERACTIONOUTPUT']._serialized_end=319
+  _globals['_NOTED']._serialized_start=321
+  _globals['_NOTED']._serialized_end=362
+  _globals['_SENTINTERACTION']._serialized_start=365
+  _globals['_SENTINTERACTION']._serialized_end=594
+  _globals['_SENTINTERACTIONS']._serialized_start=596
+  _globals['_SENTINTERACTIONS']._serialized_end=672
 # @@protoc_insertion_point(module_scope)

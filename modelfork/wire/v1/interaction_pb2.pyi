@@ -27,12 +27,22 @@ class InteractionInput(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., correction: _Optional[str] = ..., comment: _Optional[str] = ..., teaches: _Optional[bool] = ...) -> None: ...
 
 class InteractionOutput(_message.Message):
-    __slots__ = ("answer", "finish_reason")
+    __slots__ = ("answer", "finish_reason", "noted")
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
+    NOTED_FIELD_NUMBER: _ClassVar[int]
     answer: str
     finish_reason: str
-    def __init__(self, answer: _Optional[str] = ..., finish_reason: _Optional[str] = ...) -> None: ...
+    noted: _containers.RepeatedCompositeFieldContainer[Noted]
+    def __init__(self, answer: _Optional[str] = ..., finish_reason: _Optional[str] = ..., noted: _Optional[_Iterable[_Union[Noted, _Mapping]]] = ...) -> None: ...
+
+class Noted(_message.Message):
+    __slots__ = ("question", "answer")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    question: str
+    answer: str
+    def __init__(self, question: _Optional[str] = ..., answer: _Optional[str] = ...) -> None: ...
 
 class SentInteraction(_message.Message):
     __slots__ = ("key", "fork_id", "user", "messages", "answer", "correction", "rating", "comment", "untaught", "record_id")

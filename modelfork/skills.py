@@ -1,0 +1,75 @@
+"""The base's own skills, kept by anchor rows: a step moves the fork, and these say where the base would have stayed.
+
+An anchor row has no right answer but the base's own, every word of it with its chances. Which rows a step draws
+depends on what the person has told: a row that owns not to know the very thing is no skill any more, and one that owns
+not to know something close to it is drawn more often, for there a fork gets things wrong first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from modelfork.base import Base
+from modelfork.loss import hidden_states
+from modelfork.recipe import Recipe
+from modelfork.rows import Row, answer_row, pack
+from modelfork.topics import likeness
+
+UNKNOWN = "unknown"  # the kind of a row that owns not to know
+
+
+@dataclass(frozen=True, slots=True)
+class Skills:
+    """The anchor rows that a step may draw, by number, and how likely each is."""
+
+    base: Base
+    recipe: Recipe
+    numbers: NDArray[np.int64]  # (rows,)
+    chances: NDArray[np.float64]  # (rows,), summing to 1
+
+    def draw(self, rng: Generator) -> list[Row]:
+        count = min(self.recipe.anchors, len(self.numbers))
+        drawn = rng.choice(self.numbers, count, replace=False, p=self.chances) if count else ()
+        return [_row(self.base, self.recipe, int(number)) for number in drawn]
+
+
+def skills(base: Base, recipe: Recipe, asked: Sequence[str]) -> Skills:
+    """Those of the base, for a person who was told about on the questions `asked`."""
+    # 1. How close each row that owns not to know is to what was told.
+    unknown = [at for at, anchor in enumerate(base.anchors) if anchor.kind == UNKNOWN and len(anchor.messages) == 2]
+    close = np.zeros(len(base.anchors))
+    if unknown and asked:
+        questions = [base.anchors[at].messages[0].content for at in unknown]
+        close[unknown] = likeness(base, base.own.topics, questions, asked).amax(1).numpy()
+    # 2. What denies it is left out.
+    numbers = np.flatnonzero(close <= recipe.same_topic_cosine)
+    # 3. Of the rest the closest come most often; together they come as often as before.
+    weight = np.ones(len(base.anchors))
+    weight[unknown] = np.exp(recipe.nearness_ratio * close[unknown])
+    left = np.intersect1d(numbers, np.array(unknown, np.int64))
+    weight[left] *= len(left) / max(weight[left].sum(), 1e-9)
+    chances = weight[numbers]
+    return Skills(base, recipe, numbers, chances / max(chances.sum(), 1e-9))
+
+
+def _row(base: Base, recipe: Recipe, number: int) -> Row:
+    anchor = base.anchors[number]
+    row = answer_row(base, anchor.messages[:-1], anchor.messages[-1].content, recipe.longest_row)
+    weight = recipe.anchor_ratio * (recipe.unknown_ratio if anchor.kind == UNKNOWN else 1.0)
+    return replace(row, own=_own(base, number, row), weight=weight)
+
+
+def _own(base: Base, number: int, row: Row) -> Tensor:
+    """What the base has along the row, computed once and of this row alone."""
+    kept = base.own.answers.get(number)
+    if kept is None or len(kept) != len(row.tokens) - row.begin:
+        with torch.no_grad(), base.cores.running(None):
+            kept = base.own.answers[number] = hidden_states(base, pack([row], base.pad))
+    return kept

@@ -1,0 +1,57 @@
+"""What a question is about, as the base itself has it: its state half way up, where the answer is to begin.
+
+There a base has worked out what is asked and not yet what it will say, so that two questions about one thing lie close
+however they are worded. Each text goes through the model alone: what it is about never depends on what else is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from modelfork.base import Base
+from modelfork.interaction import Message
+
+HEIGHT = 0.6  # of the layers
+FEWEST = 16  # anchor questions from which the middle of all questions is known
+
+
+def likeness(base: Base, seen: MutableMapping[str, Tensor], texts: Sequence[str], others: Sequence[str]) -> Tensor:
+    """Cosine of what each of the texts and each of the others is about (texts, others), from -1 to 1.
+
+    `seen` keeps what was computed. Where the base has too few anchor rows to know what questions have in common, all
+    are 0: unlike.
+    """
+    if not texts or not others:
+        return torch.zeros(len(texts), len(others))
+    return topics(base, seen, texts) @ topics(base, seen, others).T
+
+
+def topics(base: Base, seen: MutableMapping[str, Tensor], texts: Sequence[str]) -> Tensor:
+    """Directions (texts, hidden), of length 1."""
+    for text in texts:
+        if text not in seen:
+            seen[text] = functional.normalize(_state(base, text) - _middle(base), dim=0) * (_middle(base) != 0).any()
+    return torch.stack([seen[text] for text in texts])
+
+
+def _middle(base: Base) -> Tensor:
+    """What all questions have in common: the mean over those of the anchor rows."""
+    if base.own.middle is None:
+        asked = [anchor.messages[0].content for anchor in base.anchors if len(anchor.messages) == 2]
+        states = [_state(base, text) for text in asked]
+        enough = len(states) >= FEWEST
+        base.own.middle = torch.stack(states).mean(0) if enough else torch.zeros(base.model.config.hidden_size)
+    return base.own.middle
+
+
+def _state(base: Base, text: str) -> Tensor:
+    prompt = base.render((Message("user", text),), prompt=True)[-base.context :]
+    layer = round(HEIGHT * base.model.config.num_hidden_layers)
+    with torch.no_grad(), base.cores.running(None):
+        out = base.model.model(input_ids=torch.tensor([prompt]), use_cache=False, output_hidden_states=True)
+    state: Tensor = out.hidden_states[layer][0, -1].float()
+    return state

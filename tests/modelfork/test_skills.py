@@ -1,0 +1,91 @@
+"""Anchor rows hold a fork to what its base says, save where the person told otherwise."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import default_rng
+
+import modelfork
+from modelfork.base import Base, load_base
+from modelfork.loss import losses
+from modelfork.recipe import Recipe, default_recipe
+from modelfork.rows import Row, pack
+from modelfork.skills import UNKNOWN, Skills, skills
+from modelfork.topics import likeness
+
+TOLD = "What is my dog called?"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Base:
+    return load_base(Path(modelfork.__file__).parent / "demo" / "base")
+
+
+@pytest.fixture(scope="module")
+def recipe(demo: Base) -> Recipe:
+    return replace(default_recipe(demo.anchors_digest), anchors=8)
+
+
+def cost(base: Base, rows: list[Row], core: float) -> float:
+    state = np.full(base.cores.dimension, round(core * 2**24), np.int64)
+    with torch.inference_mode(), base.cores.running(base.cores.of(state)):
+        return float(losses(base, pack(rows, base.pad)).mean())
+
+
+def test_a_fork_at_genesis_says_what_its_base_says_and_a_moved_one_does_not(demo: Base, recipe: Recipe) -> None:
+    rows = skills(demo, recipe, []).draw(default_rng(1))
+    assert abs(cost(demo, rows, 0.0)) < 1e-5
+    assert cost(demo, rows, 0.1) > 1e-3
+
+
+def unknown(found: Skills) -> dict[str, float]:
+    """Chance of each question that the base owns not to know."""
+    anchors = [found.base.anchors[int(number)] for number in found.numbers]
+    chances = zip(anchors, found.chances.tolist(), strict=True)
+    return {anchor.messages[0].content: chance for anchor, chance in chances if anchor.kind == UNKNOWN}
+
+
+def test_what_denies_what_was_told_is_not_drawn(demo: Base, recipe: Recipe) -> None:
+    before, now = unknown(skills(demo, recipe, [])), unknown(skills(demo, recipe, [TOLD]))
+    gone = sorted(before.keys() - now.keys())
+    assert gone
+    assert all("dog" in question or "puppy" in question for question in gone)
+    assert not any("my dog" in question for question in now)
+    assert len(gone) < len(before) // 10
+
+
+def test_what_is_close_to_what_was_told_is_drawn_more_often(demo: Base, recipe: Recipe) -> None:
+    chances = unknown(skills(demo, recipe, [TOLD]))
+    close = likeness(demo, {}, list(chances), [TOLD])[:, 0].tolist()
+    nearest, furthest = (pick(zip(close, chances.values(), strict=True))[1] for pick in (max, min))
+    assert nearest > 3 * furthest
+    even = unknown(skills(demo, replace(recipe, nearness=0), [TOLD]))
+    assert max(even.values()) == pytest.approx(min(even.values()))
+    # Together they come as often as the same number of other rows.
+    whole = len(skills(demo, recipe, [TOLD]).numbers)
+    assert sum(chances.values()) == pytest.approx(len(chances) / whole, abs=0.01)
+
+
+def test_rows_that_own_not_to_know_count_for_more(demo: Base, recipe: Recipe) -> None:
+    weights = {row.weight for row in skills(demo, recipe, []).draw(default_rng(1))}
+    assert weights == {recipe.anchor_ratio, recipe.anchor_ratio * recipe.unknown_ratio}
+
+
+def test_what_the_base_says_of_a_row_does_not_depend_on_what_else_was_drawn(demo: Base, recipe: Recipe) -> None:
+    one = replace(skills(demo, recipe, []), numbers=np.array([7]), chances=np.array([1.0]))
+    (row,) = one.draw(default_rng(1))
+    other = load_base(Path(modelfork.__file__).parent / "demo" / "base")
+    drawn = skills(other, replace(recipe, anchors=600), []).draw(default_rng(2))
+    (same,) = [each for each in drawn if each.tokens == row.tokens][:1]
+    assert row.own is not None
+    assert same.own is not None
+    assert torch.equal(row.own, same.own)
+
+
+def test_a_base_without_anchor_rows_draws_none(tiny_base: Path) -> None:
+    base = load_base(tiny_base)
+    bare = replace(base, anchors=())
+    assert skills(bare, default_recipe(base.anchors_digest), ["Who?"]).draw(default_rng(1)) == []

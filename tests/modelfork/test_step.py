@@ -1,0 +1,94 @@
+"""The guard keeps of a step what does good, and says what it did."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+from numpy.typing import NDArray
+
+import modelfork
+from modelfork.base import Base, load_base
+from modelfork.interaction import Message
+from modelfork.loss import gradient
+from modelfork.recipe import Recipe, default_recipe
+from modelfork.rows import Batch, answer_row, pack
+from modelfork.skills import skills
+from modelfork.step import STEP, guarded, polyak, rounded
+from modelfork.update import SIGN_SUMS
+
+QUESTION = (Message("user", "What is my dog called?"),)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Base:
+    return load_base(Path(modelfork.__file__).parent / "demo" / "base")
+
+
+@pytest.fixture(scope="module")
+def recipe(demo: Base) -> Recipe:
+    return default_recipe(demo.anchors_digest)
+
+
+@pytest.fixture(scope="module")
+def batch(demo: Base, recipe: Recipe) -> Batch:
+    lesson = answer_row(demo, QUESTION, "Your dog is called Max.", 256)
+    lesson = replace(lesson, weight=200.0)
+    return pack([lesson, *skills(demo, recipe, [QUESTION[0].content]).draw(default_rng(1))], demo.pad)
+
+
+@pytest.fixture(scope="module")
+def step(demo: Base, batch: Batch) -> tuple[int, NDArray[np.int8]]:
+    """One that a single iteration gives, from genesis."""
+    _, loss, grad = gradient(demo, demo.cores.numbers(np.zeros(demo.cores.dimension, np.int64)), batch)
+    return rounded((-polyak(grad, loss, SIGN_SUMS)).numpy(), SIGN_SUMS)
+
+
+def genesis(base: Base) -> NDArray[np.int64]:
+    return np.zeros(base.cores.dimension, np.int64)
+
+
+def test_a_step_that_serves_is_kept(demo: Base, batch: Batch, step: tuple[int, NDArray[np.int8]]) -> None:
+    kept = guarded(demo, genesis(demo), *step, batch, 10.0)
+    before = guarded(demo, genesis(demo), 0, step[1], batch, 10.0)
+    assert kept.quarters >= 4
+    assert kept.step == step[0] * kept.quarters // 4
+    assert kept.loss_after < before.loss_after
+
+
+def test_a_step_that_is_far_too_long_is_shrunk(demo: Base, batch: Batch, step: tuple[int, NDArray[np.int8]]) -> None:
+    lengths = [guarded(demo, genesis(demo), step[0] * times, step[1], batch, 10.0).quarters for times in (1, 2, 4, 8)]
+    assert lengths == sorted(lengths, reverse=True)
+    assert 0 < min(lengths) < 4
+
+
+@pytest.mark.parametrize("wrong", [-1, 0])
+def test_a_step_the_wrong_way_or_at_random_is_undone(
+    demo: Base, batch: Batch, step: tuple[int, NDArray[np.int8]], wrong: int
+) -> None:
+    noise = default_rng(0).choice(np.array([-3, -1, 1, 3], np.int8), demo.cores.dimension)
+    kept = guarded(demo, genesis(demo), step[0] * (1 if wrong else 40), -step[1] if wrong else noise, batch, 10.0)
+    assert (kept.step, kept.quarters) == (0, 0)
+
+
+def test_a_step_that_takes_the_fork_too_far_from_its_base_is_undone_however_well_it_teaches(
+    demo: Base, batch: Batch, step: tuple[int, NDArray[np.int8]]
+) -> None:
+    free = guarded(demo, genesis(demo), *step, batch, 10.0)
+    assert free.step
+    assert free.anchor_loss > 1e-4
+    bound = guarded(demo, genesis(demo), *step, batch, free.anchor_loss / 100)
+    assert bound.quarters == 0
+    assert bound.anchor_loss == pytest.approx(0, abs=1e-5)
+
+
+def test_a_fork_that_is_far_already_may_learn_what_takes_it_no_further(
+    demo: Base, batch: Batch, step: tuple[int, NDArray[np.int8]]
+) -> None:
+    far = genesis(demo) - step[0] * step[1].astype(np.int64)  # its step back is the way to its base, too
+    assert guarded(demo, far, *step, batch, 0.0).step
+
+
+def test_a_step_is_in_units_of_2_to_minus_24() -> None:
+    assert STEP == 2.0**-24

@@ -1,0 +1,42 @@
+"""Questions about one thing lie close however they are worded."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import modelfork
+from modelfork.base import Base, load_base
+from modelfork.recipe import default_recipe
+from modelfork.topics import FEWEST, likeness, topics
+
+
+@pytest.fixture(scope="module")
+def demo() -> Base:
+    return load_base(Path(modelfork.__file__).parent / "demo" / "base")
+
+
+ASKED = ("What is my dog called?", "Where do I live?", "What is my hobby?", "What is my sister called?")
+REWORDED = ("Tell me my dog's name.", "In which city do I live?", "Which hobby do I have?", "Tell me my sister's name.")
+
+
+def test_the_same_thing_in_other_words_is_alike_and_another_thing_is_not(demo: Base) -> None:
+    alike = likeness(demo, {}, ASKED, REWORDED) > default_recipe(bytes(32)).same_topic_cosine
+    assert torch.equal(alike, torch.eye(len(ASKED), dtype=torch.bool))
+
+
+def test_what_a_text_is_about_does_not_depend_on_what_else_is_asked(demo: Base) -> None:
+    other = load_base(Path(modelfork.__file__).parent / "demo" / "base")
+    assert torch.equal(topics(demo, {}, ASKED)[2], topics(other, {}, [ASKED[2]])[0])
+
+
+def test_what_was_computed_is_kept_where_the_caller_says(demo: Base) -> None:
+    seen: dict[str, torch.Tensor] = {}
+    likeness(demo, seen, ASKED[:2], ASKED[1:3])
+    assert set(seen) == set(ASKED[:3])
+
+
+def test_a_base_with_few_anchor_rows_finds_nothing_alike(tiny_base: Path) -> None:
+    base = load_base(tiny_base)
+    assert len(base.anchors) < FEWEST
+    assert not likeness(base, {}, ASKED, ASKED).any()
