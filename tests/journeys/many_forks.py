@@ -40,8 +40,8 @@ def live_through(folder: Path, base: Path, forks: int, at: Callable[[int], None]
     random = np.random.default_rng(1).bytes
     model, recipe = open_base(base, 1)
     quick = replace(
-        recipe, rewordings=0, question_prompt="", iterations=1, contradiction_iterations=1, anchors=1, rehearsed=1,
-        longest_row=64,
+        recipe, rewordings=0, question_prompt="", iterations=1, contradiction_iterations=1, longest_iterations=1,
+        anchors=0, rehearsed=1, longest_row=64,
     )  # fmt: skip
     snapshots = Counted(open_snapshots(folder / "data", random))
     manager = ForkManager(log, keystore, model, quick, now, random, MOST_LIVE, snapshots)
