@@ -123,21 +123,24 @@ class Batcher:
     # --- the thread --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while self._has_work():
+        while self._goes_on():
             asked = time.monotonic()
             with self._base.cores.lock, torch.inference_mode():
                 got = time.monotonic()
                 self._step()
-                while time.monotonic() - got < got - asked and self._has_work():
+                while self._has_work() and time.monotonic() - got < got - asked:
                     self._step()
 
-    def _has_work(self) -> bool:
-        """Whether there is something to do; if not, the thread ends and the next to come starts another."""
+    def _goes_on(self) -> bool:
+        """Asked by the thread alone, which ends where it is False: the next to come starts another."""
         with self._lock:
-            self._alive = bool(self._waiting or self._arriving or self._rows)
+            self._alive = self._has_work()
             if not self._alive:
                 self._running = ([], False, None)
             return self._alive
+
+    def _has_work(self) -> bool:
+        return bool(self._waiting or self._arriving or self._rows)
 
     def _step(self) -> None:
         """Some tokens of prompts, then one of every row."""
@@ -211,7 +214,7 @@ class Batcher:
                 return False
         row.said.put(row.token)
         row.left -= 1
-        if row.token in self._base.ends or not row.left:
+        if row.token in self._base.ends or row.left < 1:
             row.said.put(None)
             return False
         return True

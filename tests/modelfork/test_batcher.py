@@ -255,6 +255,37 @@ def test_a_failure_of_the_model_reaches_every_row_and_the_next_are_answered(
     assert again == [list(generate(base, *one)) for one in asked]
 
 
+def test_there_is_one_thread_whoever_comes_as_it_ends(
+    base: Base, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again at the moment at which the last answer is out and the thread is not gone yet."""
+    batcher, running = Batcher(base), []
+    run, step, asked = batcher._run, batcher._step, (states(base, 1)[0], [5, 6], Sampling(max_tokens=1))
+    later: list[Future[list[int]]] = []
+
+    def counted() -> None:
+        running.append(1)
+        run()
+        running.append(-1)
+
+    def and_one_more() -> None:
+        step()
+        if not later and not batcher._has_work():
+            monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: 0))
+            later.append(pool.submit(lambda: list(batcher.generate(*asked))))
+            until(lambda: batcher._waiting)
+
+    monkeypatch.setattr(batcher, "_run", counted)
+    monkeypatch.setattr(batcher, "_step", and_one_more)
+    first = list(batcher.generate(*asked))
+    until(lambda: later)
+    assert later[0].result(60) == first
+    idle(batcher)
+    assert running[0] == 1
+    assert sum(running) in (0, 1)
+    assert running.count(1) == 1
+
+
 def test_the_thread_ends_with_the_last_answer_and_keeps_nothing(base: Base) -> None:
     batcher = Batcher(base)
     list(batcher.generate(states(base, 1)[0], [5, 6], Sampling(max_tokens=3)))
