@@ -72,7 +72,7 @@ class Own:
     """What the base itself makes of its anchor rows, each part computed when it is first needed."""
 
     answers: dict[int, Tensor] = field(default_factory=dict)  # by anchor: (losses, hidden) along its answer
-    topics: dict[str, Tensor] = field(default_factory=dict)  # by question: (hidden,)
+    topics: dict[str, Tensor] = field(default_factory=dict)  # by question of an anchor row: (hidden,)
     middle: Tensor | None = None  # (hidden,): of all questions
 
 

@@ -108,7 +108,7 @@ def _step(
         return nothing, (), Metrics()
     again = _forgotten(base, recipe, state, _rehearsals(base, recipe, current, memory, rng))
     rows, rehearsed = [*rows, *(row for row, _ in again)], tuple(record_id for _, record_id in again)
-    drawn = skills(base, recipe, [asked, *(question(one.messages) for one in current)])
+    drawn = skills(base, recipe, memory.topics, [asked, *(question(one.messages) for one in current)])
     # 1. Where the fork is.
     batch = pack([*rows, *drawn.draw(rng)], base.pad)
     numbers = base.cores.numbers(state)

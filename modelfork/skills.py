@@ -7,7 +7,7 @@ not to know something close to it is drawn more often, for there a fork gets thi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from modelfork.base import Base
 from modelfork.loss import hidden_states
 from modelfork.recipe import Recipe
 from modelfork.rows import Row, answer_row, pack
-from modelfork.topics import likeness
+from modelfork.topics import topics
 
 UNKNOWN = "unknown"  # the kind of a row that owns not to know
 
@@ -40,14 +40,17 @@ class Skills:
         return [_row(self.base, self.recipe, int(number)) for number in drawn]
 
 
-def skills(base: Base, recipe: Recipe, asked: Sequence[str]) -> Skills:
-    """Those of the base, for a person who was told about on the questions `asked`."""
+def skills(base: Base, recipe: Recipe, seen: MutableMapping[str, Tensor], asked: Sequence[str]) -> Skills:
+    """Those of the base, for a person who told something on the questions `asked`.
+
+    `seen` keeps what these are about: with the person's fork, while the base keeps that of its own questions alone.
+    """
     # 1. How close each row that owns not to know is to what was told.
     unknown = [at for at, anchor in enumerate(base.anchors) if anchor.kind == UNKNOWN and len(anchor.messages) == 2]
     close = np.zeros(len(base.anchors))
     if unknown and asked:
         questions = [base.anchors[at].messages[0].content for at in unknown]
-        close[unknown] = likeness(base, base.own.topics, questions, asked).amax(1).numpy()
+        close[unknown] = (topics(base, base.own.topics, questions) @ topics(base, seen, asked).T).amax(1).numpy()
     # 2. What denies it is left out.
     numbers = np.flatnonzero(close <= recipe.same_topic_cosine)
     # 3. Of the rest the closest come most often; together they come as often as before.

@@ -32,20 +32,28 @@ def likeness(base: Base, seen: MutableMapping[str, Tensor], texts: Sequence[str]
 
 def topics(base: Base, seen: MutableMapping[str, Tensor], texts: Sequence[str]) -> Tensor:
     """Directions (texts, hidden), of length 1."""
+    middle = _middle(base)
     for text in texts:
         if text not in seen:
-            seen[text] = functional.normalize(_state(base, text) - _middle(base), dim=0) * (_middle(base) != 0).any()
+            seen[text] = _direction(_state(base, text), middle)
     return torch.stack([seen[text] for text in texts])
 
 
 def _middle(base: Base) -> Tensor:
-    """What all questions have in common: the mean over those of the anchor rows."""
+    """What all questions have in common: the mean over those of the anchor rows. What these are about comes with it."""
     if base.own.middle is None:
         asked = [anchor.messages[0].content for anchor in base.anchors if len(anchor.messages) == 2]
-        states = [_state(base, text) for text in asked]
-        enough = len(states) >= FEWEST
-        base.own.middle = torch.stack(states).mean(0) if enough else torch.zeros(base.model.config.hidden_size)
+        states = {text: _state(base, text) for text in dict.fromkeys(asked)}
+        middle = torch.zeros(base.model.config.hidden_size)
+        if len(asked) >= FEWEST:
+            middle = torch.stack([states[text] for text in asked]).mean(0)
+        base.own.topics.update({text: _direction(state, middle) for text, state in states.items()})
+        base.own.middle = middle
     return base.own.middle
+
+
+def _direction(state: Tensor, middle: Tensor) -> Tensor:
+    return functional.normalize(state - middle, dim=0) * (middle != 0).any()
 
 
 def _state(base: Base, text: str) -> Tensor:

@@ -35,7 +35,7 @@ def recipe(demo: Base) -> Recipe:
 def batch(demo: Base, recipe: Recipe) -> Batch:
     lesson = answer_row(demo, QUESTION, "Your dog is called Max.", 256)
     lesson = replace(lesson, weight=200.0)
-    return pack([lesson, *skills(demo, recipe, [QUESTION[0].content]).draw(default_rng(1))], demo.pad)
+    return pack([lesson, *skills(demo, recipe, {}, [QUESTION[0].content]).draw(default_rng(1))], demo.pad)
 
 
 @pytest.fixture(scope="module")

@@ -40,3 +40,19 @@ def test_a_base_with_few_anchor_rows_finds_nothing_alike(tiny_base: Path) -> Non
     base = load_base(tiny_base)
     assert len(base.anchors) < FEWEST
     assert not likeness(base, {}, ASKED, ASKED).any()
+
+
+def test_each_question_of_an_anchor_row_goes_through_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = load_base(Path(modelfork.__file__).parent / "demo" / "base")
+    questions = {anchor.messages[0].content for anchor in base.anchors if len(anchor.messages) == 2}
+    passes = 0
+    forward = base.model.model.forward
+
+    def counted(*given: object, **more: object) -> object:
+        nonlocal passes
+        passes += 1
+        return forward(*given, **more)
+
+    monkeypatch.setattr(base.model.model, "forward", counted)
+    topics(base, base.own.topics, sorted(questions))
+    assert passes == len(questions)
