@@ -32,8 +32,9 @@ from modelfork.base import Base, load_base
 from modelfork.demo.people import invent
 from modelfork.forks import ForkManager
 from modelfork.interaction import Interaction, Message
-from modelfork.learn import Learned, Metrics, learn
+from modelfork.learn import Learned, learn
 from modelfork.recipe import Recipe, default_recipe
+from modelfork.recording import Metrics
 from modelfork.rehearse import Memory
 from modelfork.snapshots import Snapshots
 from modelfork.update import SIGN_SUMS, Update
@@ -52,10 +53,11 @@ def corrections(count: int) -> list[Interaction]:
 
 def write(manager: ForkManager, said: list[Interaction]) -> str:
     numbers = default_rng(5)
+    metrics = Metrics(loss_before=1.5, learned_tokens=1000, iterations=10)
 
     def drawn(base: Base, recipe: Recipe, state: object, *_: object) -> Learned:
         q = numbers.choice(np.array([-3, -1, 1, 3], np.int8), base.cores.dimension)
-        return Learned(Update(1000, SIGN_SUMS, q), (bytes(16),) * recipe.rehearsed, Metrics(1.5, 1000, 10))
+        return Learned(Update(1000, SIGN_SUMS, q), (bytes(16),) * recipe.rehearsed, metrics)
 
     fork = manager.create("bench")
     with mock.patch.object(forks, "learn", drawn):

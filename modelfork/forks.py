@@ -13,7 +13,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ledger
@@ -28,7 +28,7 @@ from modelfork.interaction import Interaction, Message, Noted
 from modelfork.learn import learn, lesson_of
 from modelfork.live import LiveFork
 from modelfork.recipe import Recipe, encode_recipe, recipe_digest
-from modelfork.recording import Metrics, Particulars, Writer, as_recorded, build_record
+from modelfork.recording import Particulars, Writer, as_recorded, build_record
 from modelfork.replay import Replayed, State, advance, genesis
 from modelfork.snapshots import Snapshots
 from modelfork.update import EMPTY
@@ -320,7 +320,7 @@ class ForkManager:
                 user_id="",
                 created_at=self._now(),
                 state_version=read.state.version,
-                metrics=Metrics(**asdict(learned.metrics), prompt_tokens=counted[0], completion_tokens=counted[1]),
+                metrics=replace(learned.metrics, prompt_tokens=counted[0], completion_tokens=counted[1]),
                 rehearsed=learned.rehearsed,
                 seed=seed,
             )

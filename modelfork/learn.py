@@ -10,7 +10,7 @@ is kept: the same base, recipe, state, interaction, memory and seed give the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from modelfork.base import Base
 from modelfork.interaction import Interaction, Message, Noted
 from modelfork.loss import gradient, losses
 from modelfork.recipe import Recipe
+from modelfork.recording import Metrics
 from modelfork.rehearse import Memory, Rehearsal, question
 from modelfork.reword import rewordings, told
 from modelfork.rows import Row, answer_row, pack, words_row
@@ -42,22 +43,10 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
-    """How the step went; `PerformanceMetrics` in record.proto says what each is."""
-
-    loss_before: float = 0.0
-    learned_tokens: int = 0
-    iterations: int = 0
-    guard_quarters: int = 0
-    loss_after: float = 0.0
-    anchor_loss: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Learned:
     update: Update
     rehearsed: tuple[bytes, ...] = ()  # record ids
-    metrics: Metrics = Metrics()
+    metrics: Metrics = field(default_factory=Metrics)
     noted: tuple[Noted, ...] = ()  # what a statement was learned as
 
 
@@ -115,7 +104,7 @@ def _step(
     before, loss, grad = gradient(base, numbers, batch)
     tokens = len(batch.targets)
     if before <= recipe.target_loss_nats:
-        return nothing, (), Metrics(before, tokens)
+        return nothing, (), Metrics(loss_before=before, learned_tokens=tokens)
     contradicts = lesson.kind == "answer" and before > recipe.contradiction_loss_nats
     iterations = recipe.contradiction_iterations if contradicts else recipe.iterations
     most = max(iterations, recipe.longest_iterations) if contradicts else iterations
@@ -140,7 +129,14 @@ def _step(
     # 4. What of that does good.
     fresh = pack([*rows, *drawn.draw(rng)], base.pad)
     left = guarded(base, state, min(step, recipe.longest_step), q, fresh, recipe.anchor_limit_nats)
-    metrics = Metrics(before, tokens, taken, left.quarters, left.loss_after, left.anchor_loss)
+    metrics = Metrics(
+        loss_before=before,
+        learned_tokens=tokens,
+        iterations=taken,
+        guard_quarters=left.quarters,
+        loss_after=left.loss_after,
+        anchor_loss=left.anchor_loss,
+    )
     return (Update(left.step, encoding, q), rehearsed, metrics) if left.step else (nothing, (), metrics)
 
 

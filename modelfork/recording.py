@@ -35,7 +35,7 @@ class Writer:
             raise Unsuited(f"fork {self.fork.fork_id}: this is not its owner's key")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
     """How the learning step went: `PerformanceMetrics` in record.proto. What is a float is kept as a float32."""
 

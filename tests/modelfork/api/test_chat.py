@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from modelfork import forks
 from modelfork.interaction import Message
+from modelfork.learn import Learned
+from modelfork.recording import Metrics
+from modelfork.update import empty
 from tests.modelfork.api.house import House
 
 ASKED: list[Any] = [{"role": "user", "content": "What is it?"}]  # a bare question: it teaches nothing
@@ -45,6 +50,18 @@ def test_usage_counts_the_tokens_of_the_rendered_prompt_and_of_the_answer(
     prompt = house.manager._base.render([Message("user", "What is it?")], prompt=True)
     assert (usage.prompt_tokens, usage.completion_tokens) == (len(prompt), 7)
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+
+
+def test_a_record_says_how_its_step_went_and_how_many_tokens_were_read_and_said(
+    house: House, client: openai.OpenAI, fork: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went = Metrics(loss_before=2.5, learned_tokens=90, iterations=3, guard_quarters=2, loss_after=0.5, anchor_loss=0.25)
+    monkeypatch.setattr(forks, "learn", lambda base, *_: Learned(empty(base.cores.dimension), metrics=went))
+    answer = ask(client, fork, max_tokens=7)
+    known = house.manager.find(fork, bytes.fromhex(answer.forkledger["record_id"]))
+    assert known is not None
+    read = answer.usage.prompt_tokens
+    assert known.particulars.metrics == replace(went, prompt_tokens=read, completion_tokens=7)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
