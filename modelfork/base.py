@@ -121,6 +121,13 @@ class Base:
         """The text of tokens, special ones left out; half a character at the end becomes U+FFFD."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def mask(self, seen: Tensor) -> Tensor:
+        """Who may see whom (any shape, true or false), as the model's attention takes it."""
+        if self.model.config._attn_implementation == "eager":  # adds its mask to the scores
+            dtype = self.model.dtype
+            return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+        return seen
+
     def _plain(self, text: str) -> str:
         """A marker of turns that somebody typed stays text: a space after its first character sees to that."""
         for special in self.specials:

@@ -111,15 +111,12 @@ def _masks(base: Base, places: Tensor, longest: int) -> Tensor | dict[str, Tenso
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ("sliding_attention" if window else "full_attention",))
     back = places[:, None, :, None] - torch.arange(longest)  # how far each position lies back
-    masks = {kind: _seen(base, back, window if kind == "sliding_attention" else None) for kind in sorted(kinds)}
+    masks = {kind: base.mask(_seen(back, window if kind == "sliding_attention" else None)) for kind in sorted(kinds)}
     return masks if len(masks) > 1 else next(iter(masks.values()))
 
 
-def _seen(base: Base, back: Tensor, window: int | None) -> Tensor:
+def _seen(back: Tensor, window: int | None) -> Tensor:
     seen = back >= 0
     if window is not None:
         seen &= back < window
-    if base.model.config._attn_implementation == "eager":  # adds its mask to the scores
-        dtype = base.model.dtype
-        return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
     return seen

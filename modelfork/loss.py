@@ -12,11 +12,8 @@ from modelfork.rows import Batch
 
 def hidden_states(base: Base, batch: Batch) -> Tensor:
     """What the model has where a counted token is to follow (losses, hidden), with the cores that run now."""
-    mask = batch.mask
-    if base.model.config._attn_implementation == "eager":  # adds its mask to the scores
-        mask = torch.zeros_like(mask, dtype=base.model.dtype).masked_fill(~mask, torch.finfo(base.model.dtype).min)
     hidden: Tensor = base.model.model(
-        input_ids=batch.tokens, attention_mask=mask, position_ids=batch.places, use_cache=False
+        input_ids=batch.tokens, attention_mask=base.mask(batch.mask), position_ids=batch.places, use_cache=False
     ).last_hidden_state
     return hidden.reshape(-1, hidden.shape[-1])[batch.counted]
 
