@@ -63,6 +63,11 @@ class Answered:
     completion_tokens: int
 
 
+def fork_id_of(drawn: bytes) -> str:
+    """The id of the fork whose 16 bytes these are: a UUID of version 4 (RFC 9562, section 5.4)."""
+    return str(uuid.UUID(bytes=drawn, version=4))
+
+
 class ForkManager:
     """Forks in service custody over one ledger and one base. Safe to use from several threads.
 
@@ -114,7 +119,7 @@ class ForkManager:
         The id comes from the 16 bytes `drawn`, else from random ones. The same ones again give the same fork, and
         finish one that was only begun.
         """
-        fork_id = str(uuid.UUID(bytes=drawn or self._random(16), version=4))
+        fork_id = fork_id_of(drawn or self._random(16))
         try:
             keys = self._keystore.make_fork_keys(fork_id, app_id)
         except Conflict:

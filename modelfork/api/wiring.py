@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,7 +16,7 @@ from starlette.requests import HTTPConnection
 from ledger import service
 from modelfork.api.teaching import Teaching
 from modelfork.api.turns import Turns
-from modelfork.forks import Answered, ForkManager
+from modelfork.forks import Answered, ForkManager, fork_id_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def record_id_of(served: service.Service, caller: service.Caller, fork_id: str, 
 def id_of_users_fork(served: service.Service, caller: service.Caller, user: str) -> str:
     """The id of the one fork that an app has for this end user: a keyed hash of both names, so that the user's lies
     nowhere, and another app's is another fork."""
-    return str(uuid.UUID(bytes=_drawn_for(served, caller, user), version=4))
+    return fork_id_of(_drawn_for(served, caller, user))
 
 
 def fork_of_user(served: service.Service, forks: Wired, caller: service.Caller, user: str) -> str:
