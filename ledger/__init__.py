@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ledger.api import service, streams
     from ledger.keystore import KeyStore
     from ledger.ledger import Ledger, LogReader, check_inclusion
-    from ledger.main import make_public, open_database_reader, open_house, open_keystore, open_reader
+    from ledger.main import make_public, open_database_reader, open_house, open_keystore, open_log_reader, open_reader
     from ledger.store import StoredEntry
 
 __version__ = "0.1.0"
@@ -29,6 +29,7 @@ _NAMES = {
     "open_database_reader": "ledger.main",
     "open_house": "ledger.main",
     "open_keystore": "ledger.main",
+    "open_log_reader": "ledger.main",
     "open_reader": "ledger.main",
     "check_inclusion": "ledger.ledger",
     "KeyStore": "ledger.keystore",
@@ -40,7 +41,7 @@ _NAMES = {
 __all__ = [
     "KeyStore", "Ledger", "LogReader", "StoredEntry", "__version__", "api_errors", "check_inclusion", "checkpoint",
     "entry", "keys", "make_public", "merkle", "note", "open_database_reader", "open_house", "open_keystore",
-    "open_reader", "publish", "receipt", "record", "rights", "service", "streams", "vault",
+    "open_log_reader", "open_reader", "publish", "receipt", "record", "rights", "service", "streams", "vault",
 ]  # fmt: skip
 
 

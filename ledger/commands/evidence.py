@@ -8,7 +8,7 @@ import httpx
 
 from ledger.errors import Malformed, NotFound, Refused, Unavailable
 from ledger.evidence import LONGEST_EVIDENCE, Evidence, decode_evidence
-from ledger.main import LEDGER_FILE, open_database_reader, open_reader
+from ledger.main import open_log_reader
 
 Named = bytes | int
 """Which entry of a fork: a record id, or a version."""
@@ -17,7 +17,7 @@ Named = bytes | int
 def of_ledger(data: Path, database_url: str, fork_id: str, entry: Named) -> Evidence:
     """From the ledger in a folder, or in PostgreSQL where a URL is given, under the newest checkpoint that `data` shows
     to the public, else that was signed. Nothing is changed there."""
-    log = open_database_reader(database_url, data) if database_url else open_reader(data / LEDGER_FILE)
+    log = open_log_reader(data, database_url)
     try:
         stored = log.version(fork_id, entry) if isinstance(entry, int) else log.record(fork_id, entry)
         if stored is None:

@@ -19,9 +19,7 @@ from modelfork.history import key_finder
 def history(data: Path, keys: Path, database_url: str, fork: str, as_json: bool) -> None:
     secrets = ledger.open_keystore(data / "keystore.db", keys)
     try:
-        log = (
-            ledger.open_database_reader(database_url, data) if database_url else ledger.open_reader(data / "ledger.db")
-        )
+        log = ledger.open_log_reader(data, database_url)
         try:
             entries = told(log, key_finder(secrets, fork), fork, after=0, limit=1_000_000)
         finally:

@@ -104,9 +104,7 @@ def _looking(data: Path, keys: Path, fork: str, database_url: str) -> Iterator[_
         return
     keystore = ledger.open_keystore(data / "keystore.db", keys)
     try:
-        reader = (
-            ledger.open_database_reader(database_url, data) if database_url else ledger.open_reader(data / "ledger.db")
-        )
+        reader = ledger.open_log_reader(data, database_url)
         try:
             fork_id = fork or newest_own(reader, keystore)
             yield _Fork(reader, keystore, fork_id) if fork_id else None
