@@ -12,6 +12,8 @@ from torch import Tensor
 
 from modelfork.interaction import Interaction, Message
 
+MOST = 1_000  # things that a person told, kept to be rehearsed; a step looks at a few tens of them
+
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
@@ -34,7 +36,7 @@ def same(text: str) -> str:
 
 
 class Memory:
-    """What is to be rehearsed, oldest first. The latest word on a question is the only one kept."""
+    """What is to be rehearsed, oldest first: the latest word on each question, and of those the `MOST` latest."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Rehearsal] = {}  # by question
@@ -52,6 +54,9 @@ class Memory:
         statement is kept as what was noted of it."""
         if not interaction.teaches:
             return
+        for cache in (self.reworded, self.told, self.topics):
+            if len(cache) > 2 * MOST:
+                cache.clear()
         if not interaction.is_verdict:
             for noted in interaction.noted:
                 self._keep(same(noted.question), record_id, (Message("user", noted.question),), noted.answer)
@@ -73,12 +78,17 @@ class Memory:
             return
         if earlier is not None:
             self._kept.pop(earlier, None)
+        self._judged.pop(judged, None)
         self._judged[judged] = asked
+        if len(self._judged) > MOST:
+            del self._judged[next(iter(self._judged))]
         self._keep(asked, record_id, interaction.messages, answer)
 
     def _keep(self, asked: str, record_id: bytes, messages: tuple[Message, ...], answer: str) -> None:
         self._kept.pop(asked, None)  # the later word goes last
         self._kept[asked] = Rehearsal(record_id, messages, answer)
+        if len(self._kept) > MOST:
+            del self._kept[next(iter(self._kept))]
 
     def without(self, asked: str) -> list[Rehearsal]:
         """All that is kept about other questions, oldest first."""

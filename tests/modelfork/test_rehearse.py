@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from modelfork.interaction import Interaction, Message, Noted
-from modelfork.rehearse import Memory, question, same
+from modelfork.rehearse import MOST, Memory, question, same
 
 
 def verdict(asked: str, answer: str, number: int, **given: object) -> Interaction:
@@ -99,3 +99,31 @@ def test_corrections_that_come_with_their_own_turn_do_not_replace_each_other() -
         verdict("What is my cat called?", "No idea.", 0, correction="Mia.", refers_to=b""),
     )
     assert kept(memory) == ["Max.", "Mia."]
+
+
+def test_a_memory_of_a_long_life_keeps_the_latest_and_no_more() -> None:
+    memory = Memory()
+    for number in range(MOST + 5):
+        text = f"What is thing {number} called?"
+        memory.reworded[text] = memory.told[text] = ()  # type: ignore[assignment]
+        memory.remember(
+            number.to_bytes(16, "big"),
+            Interaction((Message("user", text),), "No idea.", correction=f"{number}.", refers_to=number.to_bytes(16)),
+        )
+    assert kept(memory) == [f"{number}." for number in range(5, MOST + 5)]
+    for number in range(5 * MOST):
+        memory.told[str(number)] = None
+        memory.remember(bytes(16), Interaction((Message("user", str(number)),), ""))
+        assert len(memory.told) <= 2 * MOST + 1
+
+
+def test_a_verdict_on_an_answer_of_long_ago_still_replaces_what_its_question_says() -> None:
+    memory = taught(verdict("What is my dog called?", "No idea.", 1, correction="Max."))
+    for number in range(MOST - 1):
+        memory.remember(
+            number.to_bytes(16, "big"),
+            Interaction((Message("user", f"And {number}?"),), "", correction="No.", refers_to=number.to_bytes(16)),
+        )
+    memory.remember(bytes(16), verdict("What is my dog called?", "Max.", 1, correction="Rex."))
+    assert len(memory) == MOST
+    assert "Max." not in kept(memory)
