@@ -13,9 +13,12 @@ from modelfork.errors import ForkError
 from modelfork.settings import read_settings
 
 if TYPE_CHECKING:
+    import ledger
     from ledger import service
     from modelfork.base import Base, Numbers
+    from modelfork.forks import ForkManager
     from modelfork.recipe import Recipe
+    from modelfork.settings import ForkSettings
     from modelfork.snapshots import Snapshots
 
 _LOG = logging.getLogger("forkledger")
@@ -31,24 +34,29 @@ def attach(app: Any, served: service.Service) -> None:
         _LOG.warning("no torch here: serving the ledger alone; install forkledger[forks] for forks and chat")
         return
     from modelfork.api.app import attach_forks
-    from modelfork.forks import ForkManager
 
     try:
         settings = read_settings()
-        base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
+        manager = open_manager(served.ledger, served.keystore, settings, served.now, served.random, served.data)
     except ForkError as error:  # `ledger` knows its own errors only, and serves nothing after one
         raise Refused(str(error)) from error
-    manager = ForkManager(
-        served.ledger,
-        served.keystore,
-        base,
-        recipe,
-        served.now,
-        served.random,
-        settings.live_forks,
-        open_snapshots(served.data, served.random) if served.data else None,
-    )
     attach_forks(app, manager, served.now, settings.turns)
+
+
+def open_manager(
+    log: ledger.Ledger,
+    keystore: ledger.KeyStore,
+    settings: ForkSettings,
+    now: Callable[[], int],
+    random: Callable[[int], bytes],
+    data: Path | None,
+) -> ForkManager:
+    """The forks of a house on the base of the settings; where the house has a folder `data`, with snapshots in it."""
+    from modelfork.forks import ForkManager
+
+    base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
+    snapshots = open_snapshots(data, random) if data else None
+    return ForkManager(log, keystore, base, recipe, now, random, settings.live_forks, snapshots)
 
 
 def open_snapshots(data: Path, random: Callable[[int], bytes]) -> Snapshots:

@@ -16,7 +16,7 @@ from modelfork.errors import TooLong
 from modelfork.forks import ForkManager, Recorded
 from modelfork.generate import Sampling
 from modelfork.interaction import Message
-from modelfork.main import open_base, open_snapshots
+from modelfork.main import open_manager
 
 if TYPE_CHECKING:
     from modelfork.settings import ForkSettings
@@ -37,9 +37,7 @@ def chat(
     """
     log, keystore, now = ledger.open_house(data, keys, database_url)
     try:
-        base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
-        snapshots = open_snapshots(data, secrets.token_bytes)
-        manager = ForkManager(log, keystore, base, recipe, now, secrets.token_bytes, settings.live_forks, snapshots)
+        manager = open_manager(log, keystore, settings, now, secrets.token_bytes, data)
         fork_id = fork or newest_own(log, keystore) or manager.create(APP)
         log.head(fork_id)
         typer.echo(f"fork {fork_id}\n{HELP}", err=as_json)

@@ -20,7 +20,7 @@ from modelfork.commands.own import APP, newest_own
 from modelfork.errors import Malformed, TooLong
 from modelfork.ingest.source import open_source
 from modelfork.ingest.turns import Fault, Found, LeftOut, Turn, record_id
-from modelfork.main import open_base, open_snapshots
+from modelfork.main import open_manager
 
 if TYPE_CHECKING:
     from modelfork.forks import ForkManager
@@ -129,11 +129,7 @@ def _ingest(
         fork_id = fork or newest_own(log, keystore)
         stock = _survey(read(), _Fork(log, keystore, fork_id) if fork_id else None)
         if stock.new:
-            from modelfork.forks import ForkManager
-
-            base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
-            snapshots = open_snapshots(data, secrets.token_bytes)
-            manager = ForkManager(log, keystore, base, recipe, now, secrets.token_bytes, settings.live_forks, snapshots)
+            manager = open_manager(log, keystore, settings, now, secrets.token_bytes, data)
             fork_id = fork_id or manager.create(APP)
             with _progress(stock.new, console) as advance:
                 _record(read(), manager, _Fork(log, keystore, fork_id), learn, stock, advance)
