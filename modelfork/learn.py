@@ -128,7 +128,7 @@ def _step(
     step, q = rounded(moved.numpy(), encoding)
     # 4. What of that does good.
     fresh = pack([*rows, *drawn.draw(rng)], base.pad)
-    left = guarded(base, state, min(step, recipe.longest_step), q, fresh, recipe.anchor_limit_nats)
+    left = guarded(base, state, min(step, recipe.longest_step), q, fresh, before, recipe.anchor_limit_nats)
     metrics = Metrics(
         loss_before=before,
         learned_tokens=tokens,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -16,14 +18,7 @@ from modelfork.update import INT4, INT8, SIGN_SUMS, SIGNS, SPARSE_SIGNS, STEP_LI
 
 STEP = 2.0**-24
 LARGEST = {INT4: 7, INT8: 127}
-LENGTHS = (
-    4,
-    5,
-    6,
-    3,
-    2,
-    1,
-)  # quarters of the step that the guard tries; as it is comes first and wins a tie
+WHOLE, LONGEST = 4, 6  # quarters of the step as it was computed, and the most of it that the guard tries
 
 
 def polyak(grad: Tensor, excess: float, encoding: int) -> Tensor:
@@ -89,28 +84,33 @@ class Guarded:
 
 
 def guarded(
-    base: Base, state: NDArray[np.int64], step: int, q: NDArray[np.int8], batch: Batch, limit: float
+    base: Base, state: NDArray[np.int64], step: int, q: NDArray[np.int8], batch: Batch, before: float, limit: float
 ) -> Guarded:
     """Try a step at several lengths, on anchor rows that it was not computed from.
 
-    Of the lengths that make what was given likelier, and leave the fork no further from its base on the anchor rows
-    than `limit` nats a token, or no further than it is, the one with the least loss over all rows is kept. Where there
-    is none the step is undone.
+    Of the lengths that make what was given likelier than it was (`before`, nats a token), and leave the fork no
+    further from its base on the anchor rows than `limit` nats a token, or no further than it is, one is kept: as it
+    is, longer while that has less loss over all rows, else shorter while that has. Where none does the step is undone.
     """
 
+    @cache
     def tried(quarters: int) -> tuple[float, Guarded]:
-        left = step * quarters // 4
+        left = step * quarters // WHOLE
         with torch.inference_mode(), base.cores.running(base.cores.of(state + left * q.astype(np.int64))):
             each = losses(base, batch)
         away = each[batch.anchored]
         harm = float(away.mean()) if len(away) else 0.0
         return float((each * batch.shares).sum()), Guarded(left, quarters, float(each[: batch.lesson].mean()), harm)
 
-    _, undone = tried(0)
-    most = max(limit, undone.anchor_loss)
-    served = [
-        (loss, one)
-        for loss, one in map(tried, LENGTHS)
-        if one.loss_after < undone.loss_after and one.anchor_loss <= most
-    ]
-    return min(served, key=lambda one: one[0])[1] if served else undone
+    def loss(quarters: int) -> float:
+        """Infinite where the length does not serve."""
+        whole, one = tried(quarters)
+        near = one.anchor_loss <= limit or one.anchor_loss <= tried(0)[1].anchor_loss
+        return whole if one.loss_after < before and near else math.inf
+
+    kept = WHOLE
+    while kept < LONGEST and loss(kept + 1) < loss(kept):
+        kept += 1
+    while 1 < kept <= WHOLE and (loss(kept) == math.inf or loss(kept - 1) < loss(kept)):
+        kept -= 1
+    return tried(kept if loss(kept) < math.inf else 0)[1]
