@@ -46,7 +46,7 @@ def test_an_answer_is_a_chat_completion_that_names_its_record(
 def test_usage_counts_the_tokens_of_the_rendered_prompt_and_of_the_answer(
     house: House, client: openai.OpenAI, fork: str
 ) -> None:
-    usage = ask(client, fork, max_tokens=7).usage
+    usage = ask(client, fork, temperature=0, max_tokens=7).usage
     prompt = house.manager._base.render([Message("user", "What is it?")], prompt=True)
     assert (usage.prompt_tokens, usage.completion_tokens) == (len(prompt), 7)
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
@@ -57,7 +57,7 @@ def test_a_record_says_how_its_step_went_and_how_many_tokens_were_read_and_said(
 ) -> None:
     went = Metrics(loss_before=2.5, learned_tokens=90, iterations=3, guard_quarters=2, loss_after=0.5, anchor_loss=0.25)
     monkeypatch.setattr(forks, "learn", lambda base, *_: Learned(empty(base.cores.dimension), metrics=went))
-    answer = ask(client, fork, max_tokens=7)
+    answer = ask(client, fork, temperature=0, max_tokens=7)
     known = house.manager.find(fork, bytes.fromhex(answer.forkledger["record_id"]))
     assert known is not None
     read = answer.usage.prompt_tokens
