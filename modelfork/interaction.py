@@ -9,6 +9,8 @@ from google.protobuf.message import DecodeError
 from modelfork.errors import Malformed
 from modelfork.wire.v1 import interaction_pb2 as wire
 
+LONGEST_TEXT = 65_536  # characters of one text: a message, an answer, a correction or a comment
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-LONGEST_TEXT = 65_536  # characters of one message
+from modelfork.interaction import LONGEST_TEXT
+
 LONGEST_KEY = 255  # characters
 LONGEST_USER = 255  # characters of an app's own id of an end user
 MOST_MESSAGES = 256
@@ -24,17 +25,10 @@ def _text_of_parts(content: Any) -> Any:
     return content
 
 
-def _encodable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("text that UTF-8 cannot hold (a lone surrogate)") from None
-    return text
-
-
-Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_encodable)]
+# A string with a length is refused where UTF-8 cannot hold it (half of a surrogate pair); a bare `str` is not.
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Rating = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
-User = Annotated[str, Field(min_length=1, max_length=LONGEST_USER), AfterValidator(_encodable)]
+User = Annotated[str, Field(min_length=1, max_length=LONGEST_USER)]
 RecordId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -158,7 +152,7 @@ class LearningBody(BaseModel):
     paused: bool
 
 
-Key = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY), AfterValidator(_encodable)]
+Key = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)]
 
 
 class KeyedInteraction(InteractionBody):

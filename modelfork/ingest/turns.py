@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
-from modelfork.interaction import Interaction, Message
+from modelfork.interaction import LONGEST_TEXT, Interaction, Message
 
-LONGEST_TEXT = 65_536  # characters of one text, as at the service's door
 LONGEST_CONTEXT = 16_384  # characters of all that goes before a question
 MOST_EARLIER = 100  # turns that do
 NO_TEXT, NO_ANSWER = "no text of a person", "no answer"  # why a turn is left out

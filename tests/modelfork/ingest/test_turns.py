@@ -8,7 +8,6 @@ import pytest
 
 from modelfork.ingest.turns import (
     LONGEST_CONTEXT,
-    LONGEST_TEXT,
     MOST_EARLIER,
     NO_ANSWER,
     NO_TEXT,
@@ -20,7 +19,7 @@ from modelfork.ingest.turns import (
     record_id,
     turns_of,
 )
-from modelfork.interaction import Interaction, Message
+from modelfork.interaction import LONGEST_TEXT, Interaction, Message
 
 
 def said(*texts: str) -> list[Message]:
