@@ -1,9 +1,16 @@
-"""A base small enough for tests: two random layers, a tokenizer of bytes, a chat template, eight anchor rows."""
+"""The bases that tests work on: the one that ships, and one small enough for most of them: two random layers, a
+tokenizer of bytes, a chat template, eight anchor rows."""
+
+from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from modelfork.base import Base
 
 RANK = 4
 TEMPLATE = (
@@ -71,3 +78,12 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_tiny_model(folder)
     prepare_base(folder, RANK)
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo() -> Base:
+    """The base that ships: a random model has nothing that two hundred numbers could steer."""
+    from modelfork.base import load_base
+    from modelfork.settings import DEMO_BASE
+
+    return load_base(DEMO_BASE)

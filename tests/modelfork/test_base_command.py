@@ -7,18 +7,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import modelfork
 from ledger.cli import app
 from modelfork import anchors
 from modelfork.base import load_base
 from modelfork.cli import register
+from modelfork.settings import DEMO_BASE
 from tests.modelfork.conftest import make_tiny_model
 
 if not any(command.callback and command.callback.__name__ == "replay" for command in app.registered_commands):
     register(app)  # as `ledger.cli.main` does
 
 MADE = ("anchors.jsonl", "basis.safetensors", "layout.bin", "manifest.json")
-DEMO = Path(modelfork.__file__).parent / "demo" / "base"
 
 
 def run(folder: Path | str, *more: str) -> Result:
@@ -82,7 +81,7 @@ def test_a_folder_that_cannot_be_prepared_gets_no_manifest(plain: Path) -> None:
 
 def test_without_anchor_rows_the_base_makes_its_own_in_its_own_words(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    shutil.copytree(DEMO, folder, ignore=shutil.ignore_patterns(*MADE))
+    shutil.copytree(DEMO_BASE, folder, ignore=shutil.ignore_patterns(*MADE))
     result = run(folder, "--json")
     assert result.exit_code == 0, result.stderr
     base = load_base(folder)
@@ -96,7 +95,7 @@ def test_without_anchor_rows_the_base_makes_its_own_in_its_own_words(tmp_path: P
 def test_an_answer_that_the_base_does_not_finish_is_no_anchor_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would teach a fork to stop in the middle of a word."""
     monkeypatch.setattr(anchors, "LONGEST", 4)
-    made = anchors.own_rows(load_base(DEMO))
+    made = anchors.own_rows(load_base(DEMO_BASE))
     assert not [row for row in made if row.kind == "unknown"], "I don't know that yet. has more than four tokens"
 
 

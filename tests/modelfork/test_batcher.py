@@ -23,7 +23,6 @@ from modelfork.errors import TooLong
 from modelfork.generate import Sampling, generate
 from modelfork.interaction import Message
 from modelfork.kvcache import RowCache
-from modelfork.settings import DEMO_BASE
 
 TEXTS = ("Hi", "What is 4 and 4?", "Longer words than before, and some more", "?")
 
@@ -85,10 +84,9 @@ def idle(batcher: Batcher) -> None:
 
 
 def test_sixteen_users_are_told_in_one_batch_what_each_is_told_alone(
-    pool: ThreadPoolExecutor, fed: list[tuple[int, int]]
+    demo: Base, pool: ThreadPoolExecutor, fed: list[tuple[int, int]]
 ) -> None:
     """On the demo base, whose likeliest token is mostly likelier by more than rounding."""
-    demo = load_base(DEMO_BASE)
     users = np.random.default_rng(5).integers(-(2**21), 2**21, (16, demo.cores.dimension))
     asked = [prompt(demo, f"What is my {'big ' * at}dog called?") for at in range(16)]
     sampling = Sampling(max_tokens=9)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import modelfork
 from modelfork.base import Base, load_base
 from modelfork.generate import generate_batch
 from modelfork.interaction import Interaction, Message
@@ -37,12 +36,6 @@ def base(tiny_base: Path) -> Base:
 def recipe(base: Base) -> Recipe:
     small = replace(default_recipe(base.anchors_digest), rehearsed=3, rewordings=2, anchors=2)
     return replace(small, contradiction_iterations=3, iterations=2)
-
-
-@pytest.fixture(scope="module")
-def demo() -> Base:
-    """The base that ships: a random model has nothing that two hundred numbers could steer."""
-    return load_base(Path(modelfork.__file__).parent / "demo" / "base")
 
 
 @pytest.fixture(scope="module")

@@ -8,20 +8,15 @@ import pytest
 import torch
 from numpy.random import default_rng
 
-import modelfork
 from modelfork.base import Base, load_base
 from modelfork.loss import losses
 from modelfork.recipe import Recipe, default_recipe
 from modelfork.rows import Row, pack
+from modelfork.settings import DEMO_BASE
 from modelfork.skills import UNKNOWN, Skills, skills
 from modelfork.topics import likeness
 
 TOLD = "What is my dog called?"
-
-
-@pytest.fixture(scope="module")
-def demo() -> Base:
-    return load_base(Path(modelfork.__file__).parent / "demo" / "base")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +72,7 @@ def test_rows_that_own_not_to_know_count_for_more(demo: Base, recipe: Recipe) ->
 def test_what_the_base_says_of_a_row_does_not_depend_on_what_else_was_drawn(demo: Base, recipe: Recipe) -> None:
     one = replace(skills(demo, recipe, {}, []), numbers=np.array([7]), chances=np.array([1.0]))
     (row,) = one.draw(default_rng(1))
-    other = load_base(Path(modelfork.__file__).parent / "demo" / "base")
+    other = load_base(DEMO_BASE)
     drawn = skills(other, replace(recipe, anchors=600), {}, []).draw(default_rng(2))
     (same,) = [each for each in drawn if each.tokens == row.tokens][:1]
     assert row.own is not None

@@ -1,7 +1,6 @@
 """The guard keeps of a step what does good, and says what it did."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,7 @@ import torch
 from numpy.random import default_rng
 from numpy.typing import NDArray
 
-import modelfork
-from modelfork.base import Base, load_base
+from modelfork.base import Base
 from modelfork.interaction import Message
 from modelfork.loss import gradient, losses
 from modelfork.recipe import Recipe, default_recipe
@@ -20,11 +18,6 @@ from modelfork.step import STEP, Guarded, guarded, polyak, rounded
 from modelfork.update import SIGN_SUMS
 
 QUESTION = (Message("user", "What is my dog called?"),)
-
-
-@pytest.fixture(scope="module")
-def demo() -> Base:
-    return load_base(Path(modelfork.__file__).parent / "demo" / "base")
 
 
 @pytest.fixture(scope="module")

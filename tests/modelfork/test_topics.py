@@ -5,16 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-import modelfork
 from modelfork.base import Base, load_base
 from modelfork.recipe import default_recipe
+from modelfork.settings import DEMO_BASE
 from modelfork.topics import FEWEST, likeness, topics
-
-
-@pytest.fixture(scope="module")
-def demo() -> Base:
-    return load_base(Path(modelfork.__file__).parent / "demo" / "base")
-
 
 ASKED = ("What is my dog called?", "Where do I live?", "What is my hobby?", "What is my sister called?")
 REWORDED = ("Tell me my dog's name.", "In which city do I live?", "Which hobby do I have?", "Tell me my sister's name.")
@@ -26,7 +20,7 @@ def test_the_same_thing_in_other_words_is_alike_and_another_thing_is_not(demo: B
 
 
 def test_what_a_text_is_about_does_not_depend_on_what_else_is_asked(demo: Base) -> None:
-    other = load_base(Path(modelfork.__file__).parent / "demo" / "base")
+    other = load_base(DEMO_BASE)
     assert torch.equal(topics(demo, {}, ASKED)[2], topics(other, {}, [ASKED[2]])[0])
 
 
@@ -43,7 +37,7 @@ def test_a_base_with_few_anchor_rows_finds_nothing_alike(tiny_base: Path) -> Non
 
 
 def test_each_question_of_an_anchor_row_goes_through_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    base = load_base(Path(modelfork.__file__).parent / "demo" / "base")
+    base = load_base(DEMO_BASE)
     questions = {anchor.messages[0].content for anchor in base.anchors if len(anchor.messages) == 2}
     passes = 0
     forward = base.model.model.forward

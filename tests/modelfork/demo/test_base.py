@@ -2,28 +2,25 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-import modelfork.demo
 from modelfork.demo import anchors
 from modelfork.demo.folder import answers, load
 from modelfork.demo.people import is_unknown
 from modelfork.demo.score import Bench, context, general, on_card, teaching, unknown
+from modelfork.settings import DEMO_BASE
 
-FOLDER = Path(modelfork.demo.__file__).parent / "base"
-
-pytestmark = pytest.mark.skipif(not (FOLDER / "README.md").exists(), reason="no base is committed yet")
+pytestmark = pytest.mark.skipif(not (DEMO_BASE / "README.md").exists(), reason="no base is committed yet")
 
 
 @pytest.fixture(scope="module")
 def bench() -> Bench:
-    return Bench(*load(FOLDER), size=0.15)
+    return Bench(*load(DEMO_BASE), size=0.15)
 
 
 def test_the_folder_is_small_and_whole() -> None:
-    names = {path.name for path in FOLDER.iterdir()}
+    names = {path.name for path in DEMO_BASE.iterdir()}
     assert names >= {
         "README.md",
         "anchors.jsonl",
@@ -33,7 +30,7 @@ def test_the_folder_is_small_and_whole() -> None:
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 8_000_000
+    assert sum(path.stat().st_size for path in DEMO_BASE.iterdir()) < 8_000_000
 
 
 def test_a_turn_ends_with_the_end_of_text_token_and_the_prompt_asks_for_the_next(bench: Bench) -> None:
@@ -56,7 +53,7 @@ def test_it_answers_what_it_knows_and_says_what_it_does_not(bench: Bench) -> Non
 
 
 def test_a_small_sample_scores_near_the_card(bench: Bench) -> None:
-    card = on_card((FOLDER / "README.md").read_text(encoding="utf-8"))
+    card = on_card((DEMO_BASE / "README.md").read_text(encoding="utf-8"))
     # Sixty cases or so each: ten points are two standard deviations.
     assert general(bench) == pytest.approx(card["general questions"], abs=10)
     assert unknown(bench) == pytest.approx(card["unknown, nothing told"], abs=10)
@@ -65,7 +62,7 @@ def test_a_small_sample_scores_near_the_card(bench: Bench) -> None:
 
 
 def test_anchor_rows_are_of_all_kinds_and_end_with_the_bases_answer() -> None:
-    lines = (FOLDER / anchors.FILE).read_text(encoding="utf-8").splitlines()
+    lines = (DEMO_BASE / anchors.FILE).read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     kinds = Counter(row["kind"] for row in rows)
     assert len(rows) >= 500
