@@ -33,7 +33,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from learn_step import HOME, corrections, loss_of, plain
+from learn_step import corrections, loss_of, plain
 from peft import LoraConfig, get_peft_model
 from transformers import DynamicCache
 
@@ -44,9 +44,10 @@ from modelfork.batcher import Batcher
 from modelfork.generate import Sampling
 from modelfork.interaction import Message
 from modelfork.kvcache import RowCache
-from modelfork.learn import Batch
 from modelfork.recipe import default_recipe
 from modelfork.rehearse import Memory
+from modelfork.rows import Batch, Row
+from modelfork.settings import DEMO_BASE
 
 USERS = 16
 MOST = {"a token, one user: cores / base": 1.1, "a token, 16 users: cores / base": 1.4}
@@ -163,7 +164,7 @@ def rows_of_a_step(base: Base, user: int) -> Batch:
     packed: list[Batch] = []
     pack = learning.pack
 
-    def recorded(rows: Sequence[learning.Row], pad: int) -> Batch:
+    def recorded(rows: Sequence[Row], pad: int) -> Batch:
         packed.append(pack(rows, pad))
         return packed[-1]
 
@@ -207,7 +208,7 @@ def learning_rows(folder: Path, base: Base, repeats: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--base", type=Path, default=HOME)
+    parser.add_argument("--base", type=Path, default=DEMO_BASE)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)

@@ -22,13 +22,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from learning import HOME, Asked, Chat, Fork, Tally, choose_questions, correct, opened, turn, user
+from learning import Asked, Chat, Fork, Tally, choose_questions, correct, opened, turn, user
 from numpy.random import default_rng
 
 from modelfork.demo.people import invent, says
 from modelfork.generate import Sampling, generate
 from modelfork.interaction import Message
 from modelfork.recipe import default_recipe
+from modelfork.settings import DEMO_BASE
 
 NEAREST = 3
 
@@ -71,7 +72,7 @@ def seconds(fork: Fork, chat: Chat) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--base", type=Path, default=HOME)
+    parser.add_argument("--base", type=Path, default=DEMO_BASE)
     parser.add_argument("--people", type=int, default=10)
     parser.add_argument("--facts", type=int, default=10)
     parser.add_argument("--seed", type=int, default=21)

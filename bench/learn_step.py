@@ -38,8 +38,7 @@ from modelfork.loss import gradient
 from modelfork.recipe import default_recipe
 from modelfork.rehearse import Memory
 from modelfork.rows import Batch
-
-HOME = Path(__file__).resolve().parent.parent / "modelfork" / "demo" / "base"
+from modelfork.settings import DEMO_BASE
 
 
 def corrections(count: int) -> list[Interaction]:
@@ -144,7 +143,7 @@ def measure(folder: Path, base: Base, repeats: int, iterations: int) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--base", type=Path, default=HOME)
+    parser.add_argument("--base", type=Path, default=DEMO_BASE)
     parser.add_argument("--repeats", type=int, default=21)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")

@@ -51,9 +51,9 @@ from modelfork.interaction import Interaction, Message
 from modelfork.learn import learn
 from modelfork.recipe import Recipe, default_recipe
 from modelfork.rehearse import Memory
+from modelfork.settings import DEMO_BASE
 from modelfork.update import EMPTY, Update, packed_size
 
-HOME = Path(__file__).resolve().parent.parent / "modelfork" / "demo" / "base"
 WITHOUT_TEXT = 590 + 328 + 72  # entry, particulars payload, and the update payload's frame around the packed update
 ROUNDS, LATER_ROUNDS, UNSEEN = 4, 12, 3
 WATCHED = (2, 5, 10, 20, 30, 40)  # interactions after which "I don't know" is looked at
@@ -427,7 +427,7 @@ def changed(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--base", type=Path, default=HOME)
+    parser.add_argument("--base", type=Path, default=DEMO_BASE)
     parser.add_argument("--people", type=int, default=17, help="for each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(FINAL))
     parser.add_argument("--processes", type=int, default=2)

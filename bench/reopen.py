@@ -36,10 +36,9 @@ from modelfork.learn import Learned, learn
 from modelfork.recipe import Recipe, default_recipe
 from modelfork.recording import Metrics
 from modelfork.rehearse import Memory
+from modelfork.settings import DEMO_BASE
 from modelfork.snapshots import Snapshots
 from modelfork.update import SIGN_SUMS, Update
-
-HOME = Path(__file__).resolve().parent.parent / "modelfork" / "demo" / "base"
 
 
 def corrections(count: int) -> list[Interaction]:
@@ -87,7 +86,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    base = load_base(HOME)
+    base = load_base(DEMO_BASE)
     recipe = default_recipe(base.anchors_digest)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
