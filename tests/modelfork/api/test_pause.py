@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from ledger.audit import audit
 from modelfork.history import key_finder
 from modelfork.replay import replay
+from tests.modelfork.api.gate import Gate
 from tests.modelfork.api.house import House
 from tests.modelfork.api.test_again import wait_for
 from tests.modelfork.api.test_batches import send, turn
@@ -113,24 +114,16 @@ def test_a_retry_of_what_came_while_paused_is_told_the_same_after_it_was_resumed
 
 
 def test_what_is_being_learned_is_finished_before_a_pause_is_answered(
-    house: House, http: httpx.Client, fork: str, monkeypatch: Any
+    house: House, http: httpx.Client, fork: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, may_go_on = threading.Event(), threading.Event()
-    append = house.ledger.append
-
-    def waits(*given: Any) -> bytes:
-        begun.set()
-        assert may_go_on.wait(30)
-        return append(*given)
-
-    monkeypatch.setattr(house.ledger, "append", waits)
+    gate = Gate(monkeypatch, house.ledger, "append")
     with ThreadPoolExecutor(2) as pool:
         learning = pool.submit(send, http, fork, [turn("a", correction="Rex.")])
-        assert begun.wait(30)
+        assert gate.begun.wait(30)
         pausing = pool.submit(pause, http, fork)
         wait_for(lambda: house.manager._live[fork].users == 2)
         assert not pausing.done()
-        may_go_on.set()
+        gate.may_go_on.set()
         assert learning.result()[0]["learned"]
         pausing.result()
     assert not send(http, fork, [turn("b", correction="Rex.")])[0]["learned"]

@@ -19,6 +19,7 @@ from websockets.sync.client import ClientConnection
 
 from modelfork.api.stream import MOST_UNANSWERED
 from modelfork.api.teaching import MOST_WAITING
+from tests.modelfork.api.gate import Gate
 from tests.modelfork.api.house import House
 from tests.modelfork.api.test_again import wait_for
 from tests.modelfork.api.test_batches import sent, turn
@@ -211,25 +212,17 @@ def test_a_server_that_stops_answers_what_it_began_and_gives_back_the_rest(
     api_key = house.new_app()
     with house.client(api_key) as http:
         fork = http.post("/v1/forks").json()["fork_id"]
-    begun, may_go_on = threading.Event(), threading.Event()
-    record = house.manager.record
-
-    def waits(*given: Any) -> Any:
-        begun.set()
-        assert may_go_on.wait(30)
-        return record(*given)
-
-    monkeypatch.setattr(house.manager, "record", waits)
+    gate = Gate(monkeypatch, house.manager, "record")
     with house.stream(api_key) as stream:
         for n in range(5):
             stream.send(frame(str(n), fork_id=fork))
-        assert begun.wait(10)
+        assert gate.begun.wait(10)
         wait_for(lambda: house.app.state.forks.teaching.waiting(house.keystore.app_of_fork(fork)) == 5)
         house._server.should_exit = True
         refused = answers(stream, 4)
         assert sorted(refused) == [1, 2, 3, 4]
         assert {(one["status"], one["error"]["code"]) for one in refused.values()} == {(503, "unavailable")}
-        may_go_on.set()
+        gate.may_go_on.set()
         assert (first := answer(stream))["version"] == 2
         assert closed(stream)[0] == 1012
     house.stop()
