@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from learning import HOME, UNSEEN, Asked, Fork, State, Tally, ask_facts, ask_skills, interval, opened, share, user
+from learning import UNSEEN, Asked, Fork, State, Tally, ask_facts, ask_skills, interval, opened, share, user
 from numpy.random import Generator, default_rng
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
@@ -38,6 +38,7 @@ from modelfork.layout import Layout, Segment
 from modelfork.loss import gradient
 from modelfork.recipe import Recipe, default_recipe
 from modelfork.rows import Row, answer_row, pack
+from modelfork.settings import DEMO_BASE
 from modelfork.skills import skills
 from modelfork.step import polyak
 from modelfork.update import SIGNS
@@ -167,7 +168,7 @@ def line(variant: Variant, numbers: int, tallies: Sequence[Tally]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--base", type=Path, default=HOME)
+    parser.add_argument("--base", type=Path, default=DEMO_BASE)
     parser.add_argument("--people", type=int, default=3)
     parser.add_argument("--seed", type=int, default=31)
     given = parser.parse_args()
