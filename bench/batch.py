@@ -184,6 +184,9 @@ def together(batches: Sequence[Batch]) -> Batch:
         shares=torch.cat([batch.shares for batch in batches]),
         avoid=torch.cat([batch.avoid for batch in batches]),
         lesson=batches[0].lesson,
+        anchored=torch.cat([batch.anchored for batch in batches]),
+        own=None,  # a bare pass looks at the targets alone
+        taught=statistics.mean(batch.taught for batch in batches),
     )
 
 
