@@ -185,7 +185,8 @@ def _rehearsals(
         last = earlier.messages[: _last_user(earlier.messages) + 1]
         texts = [last[-1].content, *reworded(base, recipe, last[-1].content, memory)]
         text = texts[int(rng.integers(len(texts)))]
-        rows.append((answer_row(base, _asked(last, text), earlier.answer, recipe.longest_row), earlier.record_id))
+        row = answer_row(base, _asked(last, text), earlier.answer, recipe.longest_row)
+        rows.append((replace(row, weight=recipe.rehearsal_ratio), earlier.record_id))
     return rows
 
 

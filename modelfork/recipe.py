@@ -49,6 +49,7 @@ class Recipe:
     learned_loss: int
     longest_iterations: int
     anchor_limit: int
+    rehearsal_weight: int
 
     def __post_init__(self) -> None:
         if len(self.anchors_digest) != 32:
@@ -103,6 +104,10 @@ class Recipe:
     def anchor_limit_nats(self) -> float:
         return self.anchor_limit / ONE
 
+    @property
+    def rehearsal_ratio(self) -> float:
+        return self.rehearsal_weight / ONE
+
 
 def encode_recipe(recipe: Recipe) -> bytes:
     return wire.Recipe(**asdict(recipe)).SerializeToString(deterministic=True)
@@ -154,4 +159,5 @@ def default_recipe(anchors_digest: bytes) -> Recipe:
         learned_loss=ONE // 10,
         longest_iterations=16,
         anchor_limit=ONE // 4,
+        rehearsal_weight=3 * ONE,
     )

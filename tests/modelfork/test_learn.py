@@ -279,6 +279,19 @@ def test_of_more_than_a_step_rehearses_it_takes_what_is_forgotten_most(demo: Bas
     assert set(two) == {bytes(16), b"\1" * 16}  # and not what it still knows
 
 
+def test_what_is_rehearsed_is_learned_the_better_the_more_it_weighs(demo: Base, light: Recipe) -> None:
+    memory = Memory()
+    memory.remember(REFERS, CORRECTED)
+    lesson = Interaction(
+        (Message("user", "Where do I live?"),), "?", correction="You live in Oslo.", refers_to=b"o" * 16
+    )
+    left = []
+    for weight in (1, 3, 12):
+        learned = learn(demo, replace(light, rehearsal_weight=weight * ONE), genesis(demo), lesson, memory, 1)
+        left.append(loss(demo, after(genesis(demo), learned), "Your dog is called Max."))
+    assert left[0] > left[1] > left[2]
+
+
 def test_what_a_correction_in_other_words_replaced_is_not_rehearsed(demo: Base, light: Recipe) -> None:
     memory = Memory()
     memory.remember(b"1" * 16, CORRECTED)
