@@ -374,6 +374,8 @@ def table(people: Sequence[Tally], dimension: int, ordinary: int) -> tuple[str, 
     lines = ["| figure | measured | 95% | goal |", "| --- | --- | --- | --- |"]
     figures: dict[str, float] = {}
     for title, figure, before, goal in GOALS:
+        if not any(figure in one.asked for one in people):
+            continue  # nobody lived so long
         value, (low, high) = share(people, figure, before), interval(people, figure, before)
         figures[title] = round(value, 1)
         met = "reported" if goal is None else f"{goal:.0f}%{'' if value >= goal else ' **missed**'}"
