@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -215,10 +215,16 @@ def _expect_rendered(base: Base) -> None:
             raise Unsuited(f"base: {ANCHORS}, line {number}: {error}") from None
 
 
-def prepare_base(folder: Path, rank: int, own_rows: Callable[[Base], Sequence[Anchor]] | None = None) -> None:
+def prepare_base(
+    folder: Path,
+    rank: int,
+    own_rows: Callable[[Base], Sequence[Anchor]] | None = None,
+    own_basis: Callable[[Base], Mapping[str, Tensor] | None] | None = None,
+) -> None:
     """Write basis, layout and manifest beside a model, the manifest last: what stops before it can be done again.
 
     An `anchors.jsonl` that is there stays (it may be empty, which means no rows); else `own_rows` makes them.
+    The basis is that of the weights, unless `own_basis` has a better one for this base and its rows.
     Raises Unsuited where there is no usable model, or neither rows nor what makes them.
     """
     _expect_folder(folder)
@@ -226,22 +232,28 @@ def prepare_base(folder: Path, rank: int, own_rows: Callable[[Base], Sequence[An
     if not there and own_rows is None:
         raise Unsuited(f"base: {ANCHORS} is missing; an empty file means no anchor rows")
     model, tokenizer = _read_model(folder, "float32")
-    found = bases.compute(model, rank)
-    basis = cast(bytes, write_tensors(found))
-    segments = tuple(
-        Segment(name.removesuffix(".a"), rank, rank, 0) for name in found if name.endswith(".a")
-    )  # in the model's own order
+    found: Mapping[str, Tensor] = bases.compute(model, rank)
     named = {name: _sha256(folder / name) for name in _present(folder)}
-    layout = Layout(_base_digest(named), hashlib.sha256(basis).digest(), segments)
-    layout_bytes = encode_layout(layout)
+    layout = _layout_over(named, found)
+    base = _together(model, tokenizer, layout, encode_layout(layout), found, (), bytes(32))
     if there:
-        _read_anchors(folder / ANCHORS)
+        base = replace(base, anchors=_read_anchors(folder / ANCHORS))
     elif own_rows is not None:
-        rows = own_rows(_together(model, tokenizer, layout, layout_bytes, found, (), bytes(32)))
-        (folder / ANCHORS).write_text("".join(map(_anchor_line, rows)), encoding="utf-8")
-    (folder / BASIS).write_bytes(basis)
-    (folder / LAYOUT).write_bytes(layout_bytes)
+        base = replace(base, anchors=tuple(own_rows(base)))
+        (folder / ANCHORS).write_text("".join(map(_anchor_line, base.anchors)), encoding="utf-8")
+    found = (own_basis(base) if own_basis else None) or found
+    (folder / BASIS).write_bytes(cast(bytes, write_tensors(dict(found))))
+    (folder / LAYOUT).write_bytes(encode_layout(_layout_over(named, found)))
     write_manifest(folder)
+
+
+def _layout_over(named: Mapping[str, str], found: Mapping[str, Tensor]) -> Layout:
+    """A core for each projection that the basis has, in its order."""
+    segments = tuple(
+        Segment(name.removesuffix(".a"), len(a), len(a), 0) for name, a in found.items() if name.endswith(".a")
+    )
+    basis = cast(bytes, write_tensors(dict(found)))
+    return Layout(_base_digest(named), hashlib.sha256(basis).digest(), segments)
 
 
 def write_manifest(folder: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from modelfork.anchors import own_rows
 from modelfork.base import MANIFEST, load_base, prepare_base, use_threads
+from modelfork.kfac import kfac_basis
 
 RANK = 16  # of the cores: smaller ones lose general questions, larger ones make larger records
 
@@ -19,7 +20,7 @@ def prepare(folder: Path, threads: int, as_json: bool) -> None:
     use_threads(threads)
     done_before = (folder / MANIFEST).is_file()
     if not done_before:
-        prepare_base(folder, RANK, own_rows)
+        prepare_base(folder, RANK, own_rows, kfac_basis)
     base = load_base(folder)
     kinds = Counter(anchor.kind for anchor in base.anchors)
     if as_json:
