@@ -77,12 +77,14 @@ def _whitening(second: Tensor) -> Tensor:
     """M^-1/2, damped."""
     values, vectors = torch.linalg.eigh(second.double())
     values = values.clamp(min=0)
-    return ((vectors * (values + DAMPING * values.mean()).rsqrt()) @ vectors.T).float()
+    power: Tensor = (vectors * (values + DAMPING * values.mean()).rsqrt()) @ vectors.T
+    return power.float()
 
 
 def _principal(second: Tensor, rank: int) -> Tensor:
     """(size, rank), the largest first."""
-    return torch.linalg.eigh(second.double()).eigenvectors.flip(1)[:, :rank].float()
+    vectors: Tensor = torch.linalg.eigh(second.double()).eigenvectors  # the smallest first
+    return vectors.flip(1)[:, :rank].float()
 
 
 # --- what is looked at --------------------------------------------------------------------------------------
@@ -168,12 +170,9 @@ def _watched(base: Base, moments: Iterable[Moments]) -> Iterator[None]:
             one.g = g[0].float()
 
         one.x = x[0].detach().float()
-        y.register_hook(given)  # type: ignore[no-untyped-call]
+        y.register_hook(given)
 
-    hooks = [
-        one.module.register_forward_hook(lambda _, inputs, y, one=one: seen(one, inputs[0], y))  # type: ignore[misc]
-        for one in moments
-    ]
+    hooks = [one.module.register_forward_hook(lambda _, inputs, y, one=one: seen(one, inputs[0], y)) for one in moments]
     # The model is frozen: gradients begin where its first layer does.
     hooks.append(base.model.get_input_embeddings().register_forward_hook(lambda _, __, y: y.requires_grad_()))
     try:
