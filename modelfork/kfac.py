@@ -29,7 +29,7 @@ T = TypeVar("T")
 FEWEST = 16  # rows that teach; with fewer there is no telling what teaching is like
 MOST = 300  # rows of each kind that are looked at
 DAMPING = 0.1  # of a second moment's mean eigenvalue, added to all: what was hardly seen is not free of harm
-AT_ONCE = 1 << 29  # numbers of the second moments that are held at once: 2 GB
+ROOM = 1 << 30  # numbers of the second moments of all projections: 4 GB
 
 
 @dataclass(slots=True)
@@ -47,19 +47,18 @@ class Moments:
 
 def kfac_basis(base: Base, seed: int = 0) -> dict[str, Tensor] | None:
     """`<name>.a` (rank, in) and `<name>.b` (out, rank) in float16 for each core of the layout, or None where the
-    anchor rows are too few. The model is on the CPU in float32.
+    anchor rows are too few or the model too wide for it. The model is on the CPU in float32.
     """
     teaching = list(_evenly([row for anchor in base.anchors for row in _untold(base, anchor)]))
     kept = [_row(base, anchor.messages) for anchor in _evenly(base.anchors)]
-    if len(teaching) < FEWEST:
+    if len(teaching) < FEWEST or _numbers(base) > ROOM:
         return None
+    ranks = {segment.name: segment.rows for segment in base.layout.segments}
+    found = _moments(base, list(ranks), kept, teaching, torch.Generator().manual_seed(seed))
     basis: dict[str, Tensor] = {}
-    for names in _groups(base):
-        found = _moments(base, names, kept, teaching, torch.Generator().manual_seed(seed))
-        for name, moments in found.items():
-            rank = next(segment.rows for segment in base.layout.segments if segment.name == name)
-            a, b = _directions(moments, rank)
-            basis[name + ".a"], basis[name + ".b"] = a.contiguous().half(), b.contiguous().half()
+    for name, moments in found.items():
+        a, b = _directions(moments, ranks[name])
+        basis[name + ".a"], basis[name + ".b"] = a.contiguous().half(), b.contiguous().half()
     return basis
 
 
@@ -111,19 +110,10 @@ def _evenly(rows: Sequence[T]) -> Sequence[T]:
     return rows[:: max(1, -(-len(rows) // MOST))]
 
 
-def _groups(base: Base) -> Iterator[list[str]]:
-    """Names of projections, as many together as there is room for."""
-    names: list[str] = []
-    room = AT_ONCE
-    for segment in base.layout.segments:
-        rows, columns = base.model.get_submodule(segment.name).weight.shape
-        needed = 2 * (rows * rows + columns * columns)
-        if names and needed > room:
-            yield names
-            names, room = [], AT_ONCE
-        names.append(segment.name)
-        room -= needed
-    yield names
+def _numbers(base: Base) -> int:
+    """Of all second moments."""
+    shapes = [base.model.get_submodule(segment.name).weight.shape for segment in base.layout.segments]
+    return sum(2 * (rows * rows + columns * columns) for rows, columns in shapes)
 
 
 # --- one pass a row -----------------------------------------------------------------------------------------

@@ -76,3 +76,10 @@ def test_of_many_rows_some_all_along_are_looked_at() -> None:
     assert list(_evenly(range(7))) == list(range(7))
     assert list(_evenly(range(600)))[-1] == 598
     assert len(_evenly(range(301))) == 151
+
+
+def test_a_base_too_wide_for_its_second_moments_keeps_the_basis_of_its_weights(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelfork.kfac.ROOM", 1000)
+    assert kfac_basis(base) is None
