@@ -63,7 +63,7 @@ def test_a_step_that_serves_is_kept(demo: Base, batch: Batch, step: tuple[int, N
 
 
 def test_a_step_that_is_far_too_long_is_shrunk(demo: Base, batch: Batch, step: tuple[int, NDArray[np.int8]]) -> None:
-    lengths = [keep(demo, genesis(demo), step[0] * times, step[1], batch).quarters for times in (1, 2, 4, 8)]
+    lengths = [keep(demo, genesis(demo), step[0] * times, step[1], batch).quarters for times in (1, 4, 16, 64)]
     assert lengths == sorted(lengths, reverse=True)
     assert 0 < min(lengths) < 4
 
@@ -82,7 +82,7 @@ def test_a_step_that_takes_the_fork_too_far_from_its_base_is_undone_however_well
 ) -> None:
     free = keep(demo, genesis(demo), *step, batch)
     assert free.step
-    assert free.anchor_loss > 1e-4
+    assert free.anchor_loss > 1e-5
     bound = keep(demo, genesis(demo), *step, batch, free.anchor_loss / 100)
     assert bound.quarters == 0
     assert bound.anchor_loss == pytest.approx(0, abs=1e-5)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from numpy.random import default_rng
 
 from modelfork.base import Base, load_base
+from modelfork.demo.people import invent
 from modelfork.recipe import default_recipe
 from modelfork.settings import DEMO_BASE
 from modelfork.topics import FEWEST, likeness, topics
@@ -17,6 +19,18 @@ REWORDED = ("Tell me my dog's name.", "In which city do I live?", "Which hobby d
 def test_the_same_thing_in_other_words_is_alike_and_another_thing_is_not(demo: Base) -> None:
     alike = likeness(demo, {}, ASKED, REWORDED) > default_recipe(bytes(32)).same_topic_cosine
     assert torch.equal(alike, torch.eye(len(ASKED), dtype=torch.bool))
+
+
+def test_what_the_demo_base_can_be_told_lies_apart_in_words_that_it_never_saw(demo: Base) -> None:
+    # What is taken for another thing is neither rehearsed nor guarded: one pair in sixty was, and forks forgot by it.
+    facts = {fact.name: fact for seed in range(3) for fact in invent(default_rng(seed), 35).facts}
+    asked = [(name, text) for name, fact in facts.items() for text in fact.questions("held-out")[2::4]]
+    texts = [text for _, text in asked]
+    alike = likeness(demo, {}, texts, texts) > default_recipe(bytes(32)).same_topic_cosine
+    same = torch.tensor([[one == other for other, _ in asked] for one, _ in asked])
+    assert len(facts) == 35
+    assert float(alike[same].float().mean()) > 0.99
+    assert float(alike[~same].float().mean()) < 0.002
 
 
 def test_what_a_text_is_about_does_not_depend_on_what_else_is_asked(demo: Base) -> None:
