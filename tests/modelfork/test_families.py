@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
-from modelfork.base import Base, Numbers, load_base, prepare_base
+from modelfork.base import Anchor, Base, Numbers, load_base, prepare_base
 from modelfork.cores import Merged
 from modelfork.generate import Sampling, generate
 from modelfork.interaction import Interaction, Message
+from modelfork.kfac import kfac_basis
 from modelfork.layout import cores_of
 from modelfork.learn import learn
 from modelfork.loss import losses
@@ -96,6 +97,23 @@ def test_zeros_are_the_model_itself_and_numbers_are_not(base: Base, folder: Path
     some = np.random.default_rng(3).integers(-(2**22), 2**22, (2, base.cores.dimension))
     assert not torch.allclose(logits(base, some[0]), expected, atol=1e-2)
     torch.testing.assert_close(logits(base, some)[1], logits(base, some[1])[1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_basis_made_for_teaching_fits_the_cores_and_leaves_the_model_as_it_was(base: Base) -> None:
+    told = tuple(
+        Anchor("context", (Message("user", f"My dog is {n}. My dog?"), Message("assistant", f"{n}.")))
+        for n in range(20)
+    )
+    asked = Anchor("unknown", (Message("user", "My dog?"), Message("assistant", "I do not know.")))
+    before = logits(base, None)
+    found = kfac_basis(replace(base, anchors=(*told, asked)))
+    assert found is not None
+    for segment in base.layout.segments:
+        rows, columns = base.model.get_submodule(segment.name).weight.shape
+        assert found[segment.name + ".a"].shape == (segment.rows, columns)
+        assert found[segment.name + ".b"].shape == (rows, segment.rows)
+    assert all(bool(torch.isfinite(tensor).all()) and bool(tensor.any()) for tensor in found.values())
+    assert torch.equal(logits(base, None), before)
 
 
 def test_rows_packed_side_by_side_have_the_loss_that_the_model_gives_each_alone(base: Base) -> None:
