@@ -71,7 +71,8 @@ class Anchor:
 class Own:
     """What the base itself makes of its anchor rows, each part computed when it is first needed."""
 
-    answers: dict[int, Tensor] = field(default_factory=dict)  # by anchor: (losses, hidden) along its answer
+    # By anchor and longest row: its tokens, where its answer begins, and (losses, hidden) along that.
+    answers: dict[tuple[Anchor, int], tuple[tuple[int, ...], int, Tensor]] = field(default_factory=dict)
     topics: dict[str, Tensor] = field(default_factory=dict)  # by question of an anchor row: (hidden,)
     middle: Tensor | None = None  # (hidden,): of all questions
 

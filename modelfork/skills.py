@@ -8,7 +8,7 @@ not to know something close to it is drawn more often, for there a fork gets thi
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelfork.base import Base
+from modelfork.base import Anchor, Base
 from modelfork.loss import hidden_states
 from modelfork.recipe import Recipe
 from modelfork.rows import Row, answer_row, pack
@@ -37,7 +37,7 @@ class Skills:
     def draw(self, rng: Generator) -> list[Row]:
         count = min(self.recipe.anchors, len(self.numbers))
         drawn = rng.choice(self.numbers, count, replace=False, p=self.chances) if count else ()
-        return [_row(self.base, self.recipe, int(number)) for number in drawn]
+        return [_row(self.base, self.recipe, self.base.anchors[int(number)]) for number in drawn]
 
 
 def skills(base: Base, recipe: Recipe, seen: MutableMapping[str, Tensor], asked: Sequence[str]) -> Skills:
@@ -62,17 +62,16 @@ def skills(base: Base, recipe: Recipe, seen: MutableMapping[str, Tensor], asked:
     return Skills(base, recipe, numbers, chances / max(chances.sum(), 1e-9))
 
 
-def _row(base: Base, recipe: Recipe, number: int) -> Row:
-    anchor = base.anchors[number]
-    row = answer_row(base, anchor.messages[:-1], anchor.messages[-1].content, recipe.longest_row)
+def _row(base: Base, recipe: Recipe, anchor: Anchor) -> Row:
+    tokens, begin, own = _own(base, anchor, recipe.longest_row)
     weight = recipe.anchor_ratio * (recipe.unknown_ratio if anchor.kind == UNKNOWN else 1.0)
-    return replace(row, own=_own(base, number, row), weight=weight)
+    return Row(tokens, begin, weight=weight, own=own)
 
 
-def _own(base: Base, number: int, row: Row) -> Tensor:
-    """What the base has along the row, computed once and of this row alone."""
-    kept = base.own.answers.get(number)
-    if kept is None or len(kept) != len(row.tokens) - row.begin:
+def _own(base: Base, anchor: Anchor, longest: int) -> tuple[tuple[int, ...], int, Tensor]:
+    """The row's tokens, where its answer begins, and what the base has along that: once, and of this row alone."""
+    if (anchor, longest) not in base.own.answers:
+        row = answer_row(base, anchor.messages[:-1], anchor.messages[-1].content, longest)
         with torch.no_grad(), base.cores.running(None):
-            kept = base.own.answers[number] = hidden_states(base, pack([row], base.pad))
-    return kept
+            base.own.answers[anchor, longest] = row.tokens, row.begin, hidden_states(base, pack([row], base.pad))
+    return base.own.answers[anchor, longest]

@@ -80,6 +80,16 @@ def test_what_the_base_says_of_a_row_does_not_depend_on_what_else_was_drawn(demo
     assert torch.equal(row.own, same.own)
 
 
+def test_an_anchor_row_is_rendered_and_run_once(demo: Base, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = replace(skills(demo, recipe, {}, []), numbers=np.arange(3), chances=np.full(3, 1 / 3))
+    first = one.draw(default_rng(1))
+    monkeypatch.setattr(Base, "render", None)
+    monkeypatch.setattr("modelfork.skills.hidden_states", None)
+    again = one.draw(default_rng(1))
+    assert [row.tokens for row in again] == [row.tokens for row in first]
+    assert len({row.tokens for row in again}) == 3
+
+
 def test_a_base_without_anchor_rows_draws_none(tiny_base: Path) -> None:
     base = load_base(tiny_base)
     bare = replace(base, anchors=())
