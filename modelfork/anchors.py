@@ -6,7 +6,7 @@ read what stands in the prompt. They are few and general; rows about what the ba
 
 from __future__ import annotations
 
-from modelfork.base import Anchor, Base
+from modelfork.base import CONTEXT, UNKNOWN, Anchor, Base
 from modelfork.errors import TooLong
 from modelfork.generate import Sampling, generate
 from modelfork.interaction import Message
@@ -53,8 +53,8 @@ TOLD = (
 
 ASKED = (
     *(("general", question) for question in GENERAL),
-    *(("unknown", question) for question, _ in TOLD),
-    *(("context", f"{said} {question}") for question, said in TOLD),
+    *((UNKNOWN, question) for question, _ in TOLD),
+    *((CONTEXT, f"{said} {question}") for question, said in TOLD),
 )
 
 

@@ -59,6 +59,9 @@ ROLES = ("system", "user", "assistant")
 Numbers = Literal["float32", "bfloat16"]
 
 
+UNKNOWN, CONTEXT = "unknown", "context"  # kinds of anchors: one owns not to know, one was told what it is asked
+
+
 @dataclass(frozen=True, slots=True)
 class Anchor:
     """An example that keeps one of the base's own skills: the last message is the assistant's."""
@@ -235,7 +238,7 @@ def prepare_base(
     model, tokenizer = _read_model(folder, "float32")
     found: Mapping[str, Tensor] = bases.compute(model, rank)
     named = {name: _sha256(folder / name) for name in _present(folder)}
-    layout = _layout_over(named, found)
+    layout, _ = _layout_over(named, found)
     base = _together(model, tokenizer, layout, encode_layout(layout), found, (), bytes(32))
     if there:
         base = replace(base, anchors=_read_anchors(folder / ANCHORS))
@@ -243,18 +246,19 @@ def prepare_base(
         base = replace(base, anchors=tuple(own_rows(base)))
         (folder / ANCHORS).write_text("".join(map(_anchor_line, base.anchors)), encoding="utf-8")
     found = (own_basis(base) if own_basis else None) or found
-    (folder / BASIS).write_bytes(cast(bytes, write_tensors(dict(found))))
-    (folder / LAYOUT).write_bytes(encode_layout(_layout_over(named, found)))
+    layout, basis = _layout_over(named, found)
+    (folder / BASIS).write_bytes(basis)
+    (folder / LAYOUT).write_bytes(encode_layout(layout))
     write_manifest(folder)
 
 
-def _layout_over(named: Mapping[str, str], found: Mapping[str, Tensor]) -> Layout:
-    """A core for each projection that the basis has, in its order."""
+def _layout_over(named: Mapping[str, str], found: Mapping[str, Tensor]) -> tuple[Layout, bytes]:
+    """A core for each projection that the basis has, in its order; and the basis as it is stored."""
     segments = tuple(
         Segment(name.removesuffix(".a"), len(a), len(a), 0) for name, a in found.items() if name.endswith(".a")
     )
     basis = cast(bytes, write_tensors(dict(found)))
-    return Layout(_base_digest(named), hashlib.sha256(basis).digest(), segments)
+    return Layout(_base_digest(named), hashlib.sha256(basis).digest(), segments), basis
 
 
 def write_manifest(folder: Path) -> None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modelfork.base import Anchor, Base
+from modelfork.base import CONTEXT, UNKNOWN, Anchor, Base
 from modelfork.interaction import Message
 from modelfork.rows import Row, answer_row
 
@@ -98,10 +98,10 @@ def _untold(base: Base, anchor: Anchor) -> Iterator[Row]:
     *before, answer = anchor.messages
     if before[0].role == "system" and len(before) > 1:
         yield _row(base, (*before[1:], answer))
-    elif anchor.kind == "context":
+    elif anchor.kind == CONTEXT:
         for other in base.anchors:
             question = other.messages[0].content
-            if other.kind == "unknown" and before[-1].content.endswith(" " + question):
+            if other.kind == UNKNOWN and before[-1].content.endswith(" " + question):
                 yield _row(base, (Message("user", question), answer))
                 return
 

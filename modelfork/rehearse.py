@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
 from modelfork.interaction import Interaction, Message
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 MOST = 1_000  # things that a person told, kept to be rehearsed; a step looks at a few tens of them
 
@@ -33,6 +37,14 @@ def same(text: str) -> str:
     """Equal for questions that differ in case, spaces and punctuation only."""
     kept = "".join(sign if sign.isalnum() else " " for sign in text.casefold())
     return " ".join(kept.split())
+
+
+def _put_last(kept: dict[K, V], key: K, value: V) -> None:
+    """The later goes last, and the first goes where there are too many."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > MOST:
+        del kept[next(iter(kept))]
 
 
 class Memory:
@@ -78,17 +90,11 @@ class Memory:
             return
         if earlier is not None:
             self._kept.pop(earlier, None)
-        self._judged.pop(judged, None)
-        self._judged[judged] = asked
-        if len(self._judged) > MOST:
-            del self._judged[next(iter(self._judged))]
+        _put_last(self._judged, judged, asked)
         self._keep(asked, record_id, interaction.messages, answer)
 
     def _keep(self, asked: str, record_id: bytes, messages: tuple[Message, ...], answer: str) -> None:
-        self._kept.pop(asked, None)  # the later word goes last
-        self._kept[asked] = Rehearsal(record_id, messages, answer)
-        if len(self._kept) > MOST:
-            del self._kept[next(iter(self._kept))]
+        _put_last(self._kept, asked, Rehearsal(record_id, messages, answer))
 
     def without(self, asked: str) -> list[Rehearsal]:
         """All that is kept about other questions, oldest first."""

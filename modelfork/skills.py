@@ -16,13 +16,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelfork.base import Anchor, Base
+from modelfork.base import UNKNOWN, Anchor, Base
 from modelfork.loss import hidden_states
 from modelfork.recipe import Recipe
 from modelfork.rows import Row, answer_row, pack
 from modelfork.topics import topics
-
-UNKNOWN = "unknown"  # the kind of a row that owns not to know
 
 
 @dataclass(frozen=True, slots=True)

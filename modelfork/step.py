@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modelfork.base import Base
+from modelfork.cores import UNIT
 from modelfork.loss import losses
 from modelfork.rows import Batch
 from modelfork.update import INT4, INT8, SIGN_SUMS, SIGNS, SPARSE_SIGNS, STEP_LIMIT, sparse_count
 
-STEP = 2.0**-24
 LARGEST = {INT4: 7, INT8: 127}
 WHOLE, LONGEST = 4, 6  # quarters of the step as it was computed, and the most of it that the guard tries
 
@@ -70,7 +70,7 @@ def _largest(numbers: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _step(unit: float) -> int:
-    return min(round(unit / STEP), int(STEP_LIMIT) - 1)
+    return min(round(unit / UNIT), int(STEP_LIMIT) - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from numpy.random import default_rng
 
-from modelfork.base import Base, load_base
+from modelfork.base import UNKNOWN, Base, load_base
 from modelfork.loss import losses
 from modelfork.recipe import Recipe, default_recipe
 from modelfork.rows import Row, pack
 from modelfork.settings import DEMO_BASE
-from modelfork.skills import UNKNOWN, Skills, skills
+from modelfork.skills import Skills, skills
 from modelfork.topics import likeness
 
 TOLD = "What is my dog called?"

@@ -9,12 +9,13 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from modelfork.base import Base
+from modelfork.cores import UNIT
 from modelfork.interaction import Message
 from modelfork.loss import gradient, losses
 from modelfork.recipe import Recipe, default_recipe
 from modelfork.rows import Batch, answer_row, pack
 from modelfork.skills import skills
-from modelfork.step import STEP, Guarded, guarded, polyak, rounded
+from modelfork.step import Guarded, guarded, polyak, rounded
 from modelfork.update import SIGN_SUMS
 
 QUESTION = (Message("user", "What is my dog called?"),)
@@ -116,4 +117,4 @@ def test_the_guard_tries_neighbours_only_and_asks_where_the_fork_is_only_for_one
 
 
 def test_a_step_is_in_units_of_2_to_minus_24() -> None:
-    assert STEP == 2.0**-24
+    assert UNIT == 2.0**-24
