@@ -29,24 +29,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
-from learn_step import corrections, loss_of, plain
+from learn_step import batches_of, lessons_and_memory, loss_of, plain
 from peft import LoraConfig, get_peft_model
 from transformers import DynamicCache
 
-from modelfork import learn as learning
 from modelfork.base import Base, load_base
 from modelfork.basis import ADAPTED
 from modelfork.batcher import Batcher
 from modelfork.generate import Sampling
 from modelfork.interaction import Message
 from modelfork.kvcache import RowCache
+from modelfork.learn import learn
 from modelfork.recipe import default_recipe
-from modelfork.rehearse import Memory
-from modelfork.rows import Batch, Row
+from modelfork.rows import Batch
 from modelfork.settings import DEMO_BASE
 
 USERS = 16
@@ -157,20 +155,9 @@ def answering(folder: Path, base: Base, repeats: int, tokens: int) -> dict[str, 
 def rows_of_a_step(base: Base, user: int) -> Batch:
     """What the first iteration of a correction learns of, with ten earlier ones to rehearse."""
     recipe = replace(default_recipe(base.anchors_digest), iterations=1, contradiction_iterations=1)
-    memory = Memory()
-    lessons = corrections(recipe.rehearsed + 1)
-    for at, lesson in enumerate(lessons[:-1]):
-        memory.remember(bytes([at]) * 16, lesson)
-    packed: list[Batch] = []
-    pack = learning.pack
-
-    def recorded(rows: Sequence[Row], pad: int) -> Batch:
-        packed.append(pack(rows, pad))
-        return packed[-1]
-
-    with mock.patch.object(learning, "pack", recorded):
-        learning.learn(base, recipe, np.zeros(base.cores.dimension, np.int64), lessons[-1], memory, user)
-    return packed[0]
+    lessons, memory = lessons_and_memory(recipe.rehearsed)
+    state = np.zeros(base.cores.dimension, np.int64)
+    return batches_of(lambda: learn(base, recipe, state, lessons[-1], memory, user))[0]
 
 
 def together(batches: Sequence[Batch]) -> Batch:

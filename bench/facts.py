@@ -29,23 +29,20 @@ from modelfork.demo.people import invent, says
 from modelfork.generate import Sampling, generate
 from modelfork.interaction import Message
 from modelfork.recipe import default_recipe
+from modelfork.rehearse import same
 from modelfork.settings import DEMO_BASE
 
 NEAREST = 3
 
 
-def words(text: str) -> list[str]:
-    return "".join(sign if sign.isalnum() else " " for sign in text.casefold()).split()
-
-
 def nearest(question: str, statements: Sequence[str]) -> list[str]:
     """The statements that share most with the question: TF-IDF, normed by length; the earlier of equals."""
-    counts = [Counter(words(statement)) for statement in statements]
+    counts = [Counter(same(statement).split()) for statement in statements]
     rare = {word: math.log(len(counts) / sum(word in one for one in counts)) + 1 for one in counts for word in one}
 
     def score(one: Counter[str]) -> float:
         length = math.sqrt(sum((count * rare[word]) ** 2 for word, count in one.items()))
-        return sum(one[word] * rare[word] ** 2 for word in set(words(question)) & one.keys()) / length
+        return sum(one[word] * rare[word] ** 2 for word in set(same(question).split()) & one.keys()) / length
 
     order = sorted(range(len(counts)), key=lambda at: -score(counts[at]))
     return [statements[at] for at in sorted(order[:NEAREST])]

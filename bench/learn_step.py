@@ -90,6 +90,27 @@ def milliseconds(work: Callable[[], None]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
+def lessons_and_memory(rehearsed: int) -> tuple[list[Interaction], Memory]:
+    """Corrections of one person, the last to be learned and those before it remembered."""
+    lessons, memory = corrections(rehearsed + 1), Memory()
+    for at, lesson in enumerate(lessons[:-1]):
+        memory.remember(bytes([at]) * 16, lesson)
+    return lessons, memory
+
+
+def batches_of(learn: Callable[[], object]) -> list[Batch]:
+    """What each iteration of a step learns of."""
+    batches: list[Batch] = []
+
+    def recorded(of: Base, numbers: torch.Tensor, batch: Batch) -> tuple[float, float, torch.Tensor]:
+        batches.append(batch)
+        return gradient(of, numbers, batch)
+
+    with mock.patch.object(learning, "gradient", recorded):
+        learn()
+    return batches
+
+
 def measure(folder: Path, base: Base, repeats: int, iterations: int) -> dict[str, float]:
     """`iterations` of both kinds of step are set to the same number, so that the work does not depend on the loss."""
     recipe = replace(
@@ -98,26 +119,17 @@ def measure(folder: Path, base: Base, repeats: int, iterations: int) -> dict[str
         contradiction_iterations=iterations,
         longest_iterations=iterations,
     )
-    memory = Memory()
-    lessons = corrections(recipe.rehearsed + 1)
-    for at, lesson in enumerate(lessons[:-1]):
-        memory.remember(bytes([at]) * 16, lesson)
+    lessons, memory = lessons_and_memory(recipe.rehearsed)
     state = np.zeros(base.cores.dimension, np.int64)
     rewording = [
         milliseconds(lambda one=one: learning.reworded(base, recipe, one.messages[-1].content, memory) and None)  # type: ignore[misc]
         for one in lessons
     ]
-    batches: list[Batch] = []
-
-    def recorded(of: Base, numbers: torch.Tensor, batch: Batch) -> tuple[float, float, torch.Tensor]:
-        batches.append(batch)
-        return gradient(of, numbers, batch)
 
     def learn() -> None:
         learning.learn(base, recipe, state, lessons[-1], memory, 5)
 
-    with mock.patch.object(learning, "gradient", recorded):
-        learn()
+    batches = batches_of(learn)
     bare, adapted = plain(folder), get_peft_model(plain(folder), LoraConfig(r=8, target_modules=list(ADAPTED)))
     optimizer = torch.optim.AdamW([one for one in adapted.parameters() if one.requires_grad], lr=1e-3)
     run_bare(bare, batches)

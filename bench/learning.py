@@ -86,9 +86,6 @@ class Tally:
         self.learn_ms += other.learn_ms
         self.corrections += other.corrections
 
-    def percent(self, figure: str) -> float:
-        return 100 * self.right[figure] / self.asked[figure]
-
 
 @dataclass(slots=True)
 class Fork:
@@ -402,7 +399,7 @@ def table(people: Sequence[Tally], dimension: int, ordinary: int) -> tuple[str, 
         lines.append(f"| bytes without text, {name} | {counted[title]:,.0f} | | at most {bound:,}{missed} |")
     counted["learn ms median"] = round(statistics.median(total.learn_ms), 1)
     for figure in ("before general", "before unknown", "before prompt", "before same", "before unseen"):
-        figures[figure] = round(total.percent(figure), 1)
+        figures[figure] = round(share(people, figure, ""), 1)
     for at, value in watched.items():
         figures[f"unknown after {at}"] = round(value, 1)
     lines.append(
