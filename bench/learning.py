@@ -12,8 +12,8 @@ the value stands in the answer. One recorded update an interaction:
 changed     in the fork as it was after 40, three of the facts get another value; each is asked and corrected twice
 stated      in a fork of its own, each fact is only stated once, never asked before; asked at once, and all at the end
 
-Every question is recorded too, as a service records it (an empty update), and so is every correction. Asking again to
-measure is not recorded.
+Every question is recorded too, as a service records it that has nobody else to teach (an empty update, or practice of
+what was forgotten), and so is every correction. Asking again to measure is not recorded.
 
 Kept skills are measured on the same fork: general questions; facts never given (the answer should be "I don't know");
 facts read from a prompt of five, of relations that the person said nothing about.
@@ -48,7 +48,8 @@ from modelfork.demo.people import Fact, Person, invent, is_unknown, says
 from modelfork.demo.words import DRAWS
 from modelfork.generate import generate_batch
 from modelfork.interaction import Interaction, Message
-from modelfork.learn import learn
+from modelfork.learn import learn, practise
+from modelfork.lesson import lesson_of
 from modelfork.recipe import Recipe, default_recipe
 from modelfork.rehearse import Memory
 from modelfork.settings import DEMO_BASE
@@ -72,6 +73,7 @@ class Tally:
     asked: dict[str, int] = field(default_factory=dict)
     updates: list[tuple[int, int]] = field(default_factory=list)  # encoding, iterations; in order
     corrections: int = 0
+    practised: int = 0
     learn_ms: list[float] = field(default_factory=list)
 
     def add(self, figure: str, verdicts: Sequence[bool]) -> None:
@@ -85,6 +87,7 @@ class Tally:
         self.updates += other.updates
         self.learn_ms += other.learn_ms
         self.corrections += other.corrections
+        self.practised += other.practised
 
 
 @dataclass(slots=True)
@@ -100,9 +103,14 @@ class Fork:
     def take(self, interaction: Interaction, tally: Tally | None = None) -> Update:
         """Learn, add, remember; with a tally, count the record and time a correction."""
         began = time.perf_counter()
-        learned = learn(self.base, self.recipe, self.state, interaction, self.memory, 1_000_003 * (self.count + 1))
+        seed, lesson = 1_000_003 * (self.count + 1), lesson_of(interaction)
+        if lesson is None:
+            learned = practise(self.base, self.recipe, self.state, self.memory, seed)
+        else:
+            learned = learn(self.base, self.recipe, self.state, interaction, self.memory, seed)
         if tally is not None:
             tally.updates.append((learned.update.encoding, learned.metrics.iterations))
+            tally.practised += lesson is None and learned.update.encoding != EMPTY
             if interaction.correction:
                 tally.corrections += 1
                 tally.learn_ms.append(1000 * (time.perf_counter() - began))
@@ -286,7 +294,8 @@ def sizes(tally: Tally, dimension: int, ordinary: int) -> dict[str, float]:
     return {
         "records": len(tally.updates),
         "corrections": tally.corrections,
-        "learned": len(learned),
+        "practised": tally.practised,
+        "learned": len(learned) - tally.practised,
         "contradicting": len(large),
         "bytes median": median([encoding for encoding, _ in tally.updates]),
         "bytes ordinary": median(small),
@@ -405,6 +414,7 @@ def table(people: Sequence[Tally], dimension: int, ordinary: int) -> tuple[str, 
     lines.append(
         f"\n{len(people)} people, {counted['records']:.0f} records, {counted['corrections']:.0f} corrections, "
         f"{counted['learned']:.0f} learned, {counted['contradicting']:.0f} of them contradicting; "
+        f"{counted['practised']:.0f} turns without a lesson practised; "
         f"a correction took {counted['learn ms median']} ms on one thread. "
         f"Before: general {figures['before general']}%, unknown {figures['before unknown']}%, "
         f"prompt {figures['before prompt']}%, the facts themselves {figures['before same']}%."

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 
@@ -34,6 +36,20 @@ class FairLock:
         except BaseException:
             self._leave(place)
             raise
+
+    @contextmanager
+    def if_free(self) -> Iterator[bool]:
+        """Take it where no other thread has it, and say whether that was so. Never waits."""
+        me = threading.get_ident()
+        with self._inside:
+            taken = self._holder in (0, me)
+            if taken:
+                self._holder, self._depth = me, self._depth + 1
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.__exit__(None, None, None)
 
     def _leave(self, place: tuple[int, threading.Lock]) -> None:
         """Of a thread that was interrupted while it waited."""

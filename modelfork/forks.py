@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,10 +25,12 @@ from modelfork.fairlock import FairLock
 from modelfork.generate import Sampling, TextStream
 from modelfork.history import Remembered, history, key_finder, remember
 from modelfork.interaction import Interaction, Message, Noted
-from modelfork.learn import learn, lesson_of
+from modelfork.learn import Learned, learn, nothing_learned, practise
+from modelfork.lesson import lesson_of
 from modelfork.live import LiveFork
 from modelfork.recipe import Recipe, encode_recipe, recipe_digest
 from modelfork.recording import Particulars, Writer, as_recorded, build_record
+from modelfork.rehearse import Memory
 from modelfork.replay import Replayed, State, advance, genesis
 from modelfork.snapshots import Snapshots
 from modelfork.update import EMPTY
@@ -40,7 +42,8 @@ TRIES = 20  # for a place in a fork, against other processes that keep winning i
 class Recorded:
     """A durable record: where it stands and what it did. `size` counts its bytes without input and output.
 
-    `noted` is what a statement was learned as.
+    `learned` is whether its lesson moved the fork, `practised` whether what was told earlier was learned again in its
+    place. `noted` is what a statement was learned as.
     """
 
     record_id: bytes
@@ -49,6 +52,7 @@ class Recorded:
     entry_hash: bytes
     receipt: bytes
     learned: bool
+    practised: bool
     size: int
     noted: tuple[Noted, ...] = ()
 
@@ -318,8 +322,7 @@ class ForkManager:
             if self._keystore.is_paused(fork_id):
                 interaction = replace(interaction, teaches=False)
             seed = int.from_bytes(hashlib.sha256(b"forkledger/seed/v1\0" + record_id).digest()[:8], "big")
-            with self._learning if lesson_of(interaction) else nullcontext():
-                learned = learn(self._base, self._recipe, read.state.vector, interaction, live.memory, seed)
+            learned = self._learn(read.state, interaction, live.memory, seed)
             interaction = replace(interaction, noted=learned.noted)
             particulars = Particulars(
                 user_id="",
@@ -368,6 +371,16 @@ class ForkManager:
                 return None, self._recorded_as(stored, interaction, receipt)
             raise Conflict(f"fork {fork_id}: {TRIES} tries for the next place were all lost to others")
 
+    def _learn(self, state: State, interaction: Interaction, memory: Memory, seed: int) -> Learned:
+        """From the lesson; a turn without one practises, where nobody else learns now: no one waits for practice."""
+        if lesson_of(interaction) is not None:
+            with self._learning:
+                return learn(self._base, self._recipe, state.vector, interaction, memory, seed)
+        with self._learning.if_free() as free:
+            if free and interaction.teaches:
+                return practise(self._base, self._recipe, state.vector, memory, seed)
+        return nothing_learned(self._base)
+
     def _recorded(self, known: Remembered) -> Recorded:
         return self._recorded_as(known.stored, known.interaction)
 
@@ -376,6 +389,7 @@ class ForkManager:
     ) -> Recorded:
         body = ledger.record.decode_body(ledger.entry.decode_entry(stored.data).body)
         payloads = self._log.payloads(stored.leaf_index)
+        moved, taught = body.update_encoding != EMPTY, lesson_of(interaction) is not None
         beside = sum(len(payloads.get(kind, b"")) for kind in (ledger.record.UPDATE, ledger.record.PARTICULARS))
         return Recorded(
             record_id=body.record_id,
@@ -383,7 +397,8 @@ class ForkManager:
             leaf_index=stored.leaf_index,
             entry_hash=ledger.merkle.leaf_hash(stored.data),
             receipt=receipt or self._log.receipt_of(stored),
-            learned=body.update_encoding != EMPTY,
+            learned=moved and taught,
+            practised=moved and not taught,
             size=len(stored.data) + beside,
             noted=interaction.noted,
         )

@@ -12,6 +12,7 @@ from typing import Any
 import ledger
 from ledger.errors import BadProof
 from modelfork.interaction import Interaction
+from modelfork.lesson import lesson_of
 from modelfork.recording import Particulars, open_interaction
 from modelfork.update import EMPTY
 
@@ -77,6 +78,7 @@ def _signer(log: ledger.LogReader, fork_id: str) -> str:
 
 def _told(known: Remembered) -> dict[str, Any]:
     said, particulars, body = known.interaction, known.particulars, known.body
+    moved, taught = body.update_encoding != EMPTY, lesson_of(said) is not None
     return {
         "record_id": body.record_id.hex(),
         "interaction_number": body.interaction_number,
@@ -88,7 +90,8 @@ def _told(known: Remembered) -> dict[str, Any]:
         "comment": said.comment,
         "refers_to": said.refers_to.hex(),
         "teaches": said.teaches,
-        "learned": body.update_encoding != EMPTY,
+        "learned": moved and taught,
+        "practised": moved and not taught,
         "noted": [asdict(one) for one in said.noted],
         "step": body.step,
         "loss_before": particulars.metrics.loss_before,

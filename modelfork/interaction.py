@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -18,6 +19,17 @@ class Message:
 
     role: str
     content: str
+
+
+def question(messages: Sequence[Message]) -> str:
+    """The last thing that the user said."""
+    return next((message.content for message in reversed(messages) if message.role == "user"), "")
+
+
+def asked_of(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages up to the last one of the user."""
+    last = max(at for at, message in enumerate(messages) if message.role == "user")
+    return tuple(messages[: last + 1])
 
 
 @dataclass(frozen=True, slots=True)

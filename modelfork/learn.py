@@ -18,28 +18,20 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from modelfork.base import Base
-from modelfork.interaction import Interaction, Message, Noted
+from modelfork.interaction import Interaction, Message, Noted, asked_of, question
+from modelfork.lesson import Lesson, lesson_of
 from modelfork.loss import gradient, losses
 from modelfork.recipe import Recipe
 from modelfork.recording import Metrics
-from modelfork.rehearse import Memory, Rehearsal, question
+from modelfork.rehearse import Memory, Rehearsal
 from modelfork.reword import rewordings, told
 from modelfork.rows import Row, answer_row, pack, words_row
-from modelfork.skills import skills
+from modelfork.skills import Skills, skills
 from modelfork.step import guarded, polyak, rounded
 from modelfork.topics import likeness
 from modelfork.update import Update, empty
 
 LOOKED_AT = 4  # times as many earlier interactions are looked at as are rehearsed
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What is to be learned from what the person gave."""
-
-    messages: tuple[Message, ...]  # the question last; in their own words, the statement last
-    answer: str
-    kind: str  # answer, avoid, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +42,9 @@ class Learned:
     noted: tuple[Noted, ...] = ()  # what a statement was learned as
 
 
-def lesson_of(interaction: Interaction) -> Lesson | None:
-    """What the interaction teaches, or None: no verdict and a bare question, or it is not to teach."""
-    if not interaction.teaches or not question(interaction.messages):
-        return None
-    messages = interaction.messages[: _last_user(interaction.messages) + 1]
-    if interaction.correction:
-        return Lesson(messages, interaction.correction, "answer")
-    if interaction.is_verdict:
-        if not interaction.rating or not interaction.answer:
-            return None
-        return Lesson(messages, interaction.answer, "answer" if interaction.rating > 0 else "avoid")
-    if question(messages).rstrip().endswith(("?", "？", "؟")):
-        return None
-    return Lesson(messages, "", "words")
+def nothing_learned(base: Base) -> Learned:
+    """An empty update."""
+    return Learned(empty(base.cores.dimension))
 
 
 def learn(
@@ -80,36 +61,64 @@ def learn(
     if lesson is not None and lesson.kind == "words" and recipe.question_prompt:
         lesson, noted = _told(base, recipe, lesson, memory)
     if lesson is None:
-        return Learned(empty(base.cores.dimension))
-    recipe = replace(recipe, longest_row=min(recipe.longest_row, base.row))  # a small base has no longer rows
-    update, rehearsed, metrics = _step(base, recipe, state, lesson, memory, default_rng(seed))
-    return Learned(update, rehearsed, metrics, noted)
-
-
-def _step(
-    base: Base, recipe: Recipe, state: NDArray[np.int64], lesson: Lesson, memory: Memory, rng: Generator
-) -> tuple[Update, tuple[bytes, ...], Metrics]:
-    nothing = empty(base.cores.dimension)
+        return nothing_learned(base)
+    rng, recipe = default_rng(seed), _fitting(base, recipe)
     asked = lesson.messages[-1].content
     current = _current(base, recipe, memory, asked)
     rows = _lesson_rows(base, recipe, lesson, memory)
     if rows[0].begin >= len(rows[0].tokens):
-        return nothing, (), Metrics()
-    again = _forgotten(base, recipe, state, _rehearsals(base, recipe, current, memory, rng))
-    rows, rehearsed = [*rows, *(row for row, _ in again)], tuple(record_id for _, record_id in again)
+        return replace(nothing_learned(base), noted=noted)
+    again = _rehearsals(base, recipe, current, memory, rng)
+    if len(again) > recipe.rehearsed:
+        again = [earlier for _, earlier in _worst_first(base, state, again)[: recipe.rehearsed]]
     drawn = skills(base, recipe, memory.topics, [asked, *(question(one.messages) for one in current)])
+    return replace(_step(base, recipe, state, lesson.kind, rows, again, drawn, rng), noted=noted)
+
+
+def practise(base: Base, recipe: Recipe, state: NDArray[np.int64], memory: Memory, seed: int) -> Learned:
+    """The update that learns again what the fork has forgotten; EMPTY where it says well enough what it was told.
+
+    For a turn that brings no lesson. What was told is asked in its own or in other words.
+    """
+    rng, recipe = default_rng(seed), _fitting(base, recipe)
+    current = _current(base, recipe, memory) if recipe.practice_loss else []
+    again = _worst_first(base, state, _rehearsals(base, recipe, current, memory, rng))[: recipe.rehearsed]
+    if not again or again[0][0] <= recipe.practice_loss_nats:
+        return nothing_learned(base)
+    drawn = skills(base, recipe, memory.topics, [question(one.messages) for one in current])
+    return _step(base, recipe, state, "again", [], [earlier for _, earlier in again], drawn, rng)
+
+
+def _fitting(base: Base, recipe: Recipe) -> Recipe:
+    """A small base has no longer rows than its own."""
+    return replace(recipe, longest_row=min(recipe.longest_row, base.row))
+
+
+def _step(
+    base: Base,
+    recipe: Recipe,
+    state: NDArray[np.int64],
+    kind: str,  # of the lesson; "again" without one
+    lesson: Sequence[Row],
+    again: Sequence[tuple[Row, bytes]],
+    drawn: Skills,
+    rng: Generator,
+) -> Learned:
+    """Towards the rows of the lesson and of what is rehearsed; the first of them says how far."""
+    nothing = empty(base.cores.dimension)
+    rows, rehearsed = [*lesson, *(row for row, _ in again)], tuple(record_id for _, record_id in again)
     # 1. Where the fork is.
     batch = pack([*rows, *drawn.draw(rng)], base.pad)
     numbers = base.cores.numbers(state)
     before, loss, grad = gradient(base, numbers, batch)
     tokens = len(batch.targets)
     if before <= recipe.target_loss_nats:
-        return nothing, (), Metrics(loss_before=before, learned_tokens=tokens)
-    contradicts = lesson.kind == "answer" and before > recipe.contradiction_loss_nats
+        return Learned(nothing, metrics=Metrics(loss_before=before, learned_tokens=tokens))
+    contradicts = kind == "answer" and before > recipe.contradiction_loss_nats
     iterations = recipe.contradiction_iterations if contradicts else recipe.iterations
     most = max(iterations, recipe.longest_iterations) if contradicts else iterations
     encoding = recipe.contradiction_encoding if contradicts else recipe.update_encoding
-    eta = recipe.eta_ratio * (recipe.own_words_ratio if lesson.kind == "words" else 1.0)
+    eta = recipe.eta_ratio * (recipe.own_words_ratio if kind == "words" else 1.0)
     # 2. Where it should go; further while a contradicting correction is not learned.
     moved = torch.zeros_like(numbers)  # (dimension,)
     taken = 0
@@ -137,7 +146,9 @@ def _step(
         loss_after=left.loss_after,
         anchor_loss=left.anchor_loss,
     )
-    return (Update(left.step, encoding, q), rehearsed, metrics) if left.step else (nothing, (), metrics)
+    if not left.step:
+        return Learned(nothing, metrics=metrics)
+    return Learned(Update(left.step, encoding, q), rehearsed, metrics)
 
 
 def _told(base: Base, recipe: Recipe, lesson: Lesson, memory: Memory) -> tuple[Lesson | None, tuple[Noted, ...]]:
@@ -154,11 +165,11 @@ def _told(base: Base, recipe: Recipe, lesson: Lesson, memory: Memory) -> tuple[L
 # --- the rows of a step -----------------------------------------------------------------------------------
 
 
-def _current(base: Base, recipe: Recipe, memory: Memory, asked: str) -> list[Rehearsal]:
+def _current(base: Base, recipe: Recipe, memory: Memory, *asked: str) -> list[Rehearsal]:
     """What is kept about other things, without what a later word on the same thing has replaced; oldest first."""
-    there = memory.without(asked)
+    there = memory.without(*asked)
     questions = [question(one.messages) for one in there]
-    close = likeness(base, memory.topics, questions, [*questions, asked]) > recipe.same_topic_cosine
+    close = likeness(base, memory.topics, questions, [*questions, *asked]) > recipe.same_topic_cosine
     replaced = torch.triu(close, 1).any(1).tolist() if there else []  # by a later one, or by what is asked now
     return [one for one, gone in zip(there, replaced, strict=True) if not gone]
 
@@ -182,7 +193,7 @@ def _rehearsals(
     rows = []
     for at in sorted(rng.permutation(len(current))[: recipe.rehearsed * LOOKED_AT]):
         earlier = current[int(at)]
-        last = earlier.messages[: _last_user(earlier.messages) + 1]
+        last = asked_of(earlier.messages)
         texts = [last[-1].content, *reworded(base, recipe, last[-1].content, memory)]
         text = texts[int(rng.integers(len(texts)))]
         row = answer_row(base, _asked(last, text), earlier.answer, recipe.longest_row)
@@ -190,21 +201,17 @@ def _rehearsals(
     return rows
 
 
-def _forgotten(
-    base: Base, recipe: Recipe, state: NDArray[np.int64], rows: Sequence[tuple[Row, bytes]]
-) -> Sequence[tuple[Row, bytes]]:
-    """Of more rows than a step rehearses, those that the fork says worst now, the worst first."""
-    if len(rows) <= recipe.rehearsed:
-        return rows
+def _worst_first(
+    base: Base, state: NDArray[np.int64], rows: Sequence[tuple[Row, bytes]]
+) -> list[tuple[float, tuple[Row, bytes]]]:
+    """The rows that the fork says worst now first, each with its loss in nats a token."""
+    if not rows:
+        return []
     batch = pack([row for row, _ in rows], base.pad)
     with torch.inference_mode(), base.cores.running(base.cores.of(state)):
         each = losses(base, batch).split([len(row.tokens) - row.begin for row, _ in rows])
-    worst = sorted(range(len(rows)), key=lambda at: -float(each[at].mean()))
-    return [rows[at] for at in worst[: recipe.rehearsed]]
-
-
-def _last_user(messages: Sequence[Message]) -> int:
-    return max(at for at, message in enumerate(messages) if message.role == "user")
+    said = [(float(one.mean()), row) for one, row in zip(each, rows, strict=True)]
+    return sorted(said, key=lambda one: -one[0])
 
 
 def _asked(messages: Sequence[Message], text: str) -> tuple[Message, ...]:

@@ -10,7 +10,7 @@ import threading
 import ledger
 from modelfork.history import key_finder
 from modelfork.interaction import Interaction
-from modelfork.learn import lesson_of
+from modelfork.lesson import lesson_of
 from modelfork.recording import Particulars, Writer, open_interaction
 from modelfork.rehearse import Memory
 from modelfork.replay import Replayed, read_ahead, replay

@@ -50,6 +50,7 @@ class Recipe:
     longest_iterations: int
     anchor_limit: int
     rehearsal_weight: int
+    practice_loss: int
 
     def __post_init__(self) -> None:
         if len(self.anchors_digest) != 32:
@@ -108,6 +109,10 @@ class Recipe:
     def rehearsal_ratio(self) -> float:
         return self.rehearsal_weight / ONE
 
+    @property
+    def practice_loss_nats(self) -> float:
+        return self.practice_loss / ONE
+
 
 def encode_recipe(recipe: Recipe) -> bytes:
     return wire.Recipe(**asdict(recipe)).SerializeToString(deterministic=True)
@@ -160,4 +165,5 @@ def default_recipe(anchors_digest: bytes) -> Recipe:
         longest_iterations=16,
         anchor_limit=ONE // 4,
         rehearsal_weight=3 * ONE,
+        practice_loss=ONE * 3 // 10,
     )

@@ -5,13 +5,12 @@ Rebuilt from the ledger by remembering the interactions in their order; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor
 
-from modelfork.interaction import Interaction, Message
+from modelfork.interaction import Interaction, Message, question
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -26,11 +25,6 @@ class Rehearsal:
     record_id: bytes
     messages: tuple[Message, ...]  # what the model was shown, the question last
     answer: str
-
-
-def question(messages: Sequence[Message]) -> str:
-    """The last thing that the user said."""
-    return next((message.content for message in reversed(messages) if message.role == "user"), "")
 
 
 def same(text: str) -> str:
@@ -96,6 +90,7 @@ class Memory:
     def _keep(self, asked: str, record_id: bytes, messages: tuple[Message, ...], answer: str) -> None:
         _put_last(self._kept, asked, Rehearsal(record_id, messages, answer))
 
-    def without(self, asked: str) -> list[Rehearsal]:
+    def without(self, *asked: str) -> list[Rehearsal]:
         """All that is kept about other questions, oldest first."""
-        return [kept for name, kept in self._kept.items() if name != same(asked)]
+        names = {same(text) for text in asked}
+        return [kept for name, kept in self._kept.items() if name not in names]

@@ -77,6 +77,7 @@ class Learned:
     signed: bytes
     record_id: bytes  # 16
     learned: bool
+    practised: bool  # nothing new: what was told earlier was learned again
     waited_ms: float  # in the app's queue
     learning_ms: float  # from there to the receipt
 
@@ -123,6 +124,7 @@ class Remembered:
     refers_to: bytes  # 16 of a verdict, else empty
     teaches: bool
     learned: bool
+    practised: bool  # nothing new: what was told earlier was learned again
 
 
 def fork_of(trust: Trust, user: str) -> Call[ServedFork]:
@@ -194,7 +196,8 @@ def read_taught(said: Any, trust: Trust, fork_id: str | None) -> Taught:
         if fork_id is not None and receipt.fork_id != fork_id:
             raise BadProof("receipt: expected one of the fork that was asked for, got another's")
         times = float(said["waited_ms"]), float(said["learning_ms"])
-        return Learned(receipt, signed, bytes.fromhex(said["record_id"]), said["learned"] is True, *times)
+        moved = said["learned"] is True, said["practised"] is True
+        return Learned(receipt, signed, bytes.fromhex(said["record_id"]), *moved, *times)
     except LedgerError as error:
         return error
 
@@ -226,6 +229,7 @@ def _read_remembered(said: Any) -> Remembered:
         refers_to=bytes.fromhex(said["refers_to"]),
         teaches=said["teaches"] is True,
         learned=said["learned"] is True,
+        practised=said["practised"] is True,
     )
 
 

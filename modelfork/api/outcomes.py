@@ -33,6 +33,7 @@ def recorded_view(recorded: Recorded) -> dict[str, Any]:
         "leaf_index": recorded.leaf_index,
         "entry_hash": recorded.entry_hash.hex(),
         "learned": recorded.learned,
+        "practised": recorded.practised,
         "noted": [asdict(one) for one in recorded.noted],
         "bytes": recorded.size,
         "receipt": base64.b64encode(recorded.receipt).decode(),

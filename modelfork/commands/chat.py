@@ -110,4 +110,6 @@ def _tell(recorded: Recorded, as_json: bool, **more: str) -> None:
 def _learned(recorded: Recorded) -> str:
     if recorded.noted:
         return "learned: " + " ".join(f"{one.question} {one.answer}" for one in recorded.noted)
+    if recorded.practised:
+        return "nothing to learn; practised what it was told before"
     return "learned" if recorded.learned else "nothing to learn"

@@ -43,7 +43,7 @@ def history(data: Path, keys: Path, database_url: str, fork: str, as_json: bool)
             entry["said"],
             entry["answer"],
             entry["correction"] or (f"{rating:+g}" if rating is not None else _noted(entry)),
-            str(entry["step"]) if entry["learned"] else "-",
+            str(entry["step"]) if entry["step"] else "-",
         )
     Console().print(table)
 

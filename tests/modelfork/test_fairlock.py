@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -36,6 +37,25 @@ def test_threads_are_served_in_the_order_in_which_they_came() -> None:
     for thread in threads:
         thread.join()
     assert served == list(range(5))
+
+
+def test_who_does_not_want_to_wait_gets_it_only_where_nobody_has_it() -> None:
+    lock, found = FairLock(), []
+
+    def look() -> None:
+        with lock.if_free() as free:
+            found.append(free)
+
+    for held in (False, True, False):
+        with lock if held else nullcontext():
+            thread = start(look)
+            thread.join(10)
+    assert found == [True, False, True]
+    with lock.if_free(), lock.if_free() as again:
+        assert again  # by the thread that has it
+        thread = start(look)
+        thread.join(10)
+    assert found[3:] == [False]
 
 
 def test_who_gives_it_up_does_not_get_it_again_before_those_who_wait() -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from modelfork.base import Base, load_base
 from modelfork.generate import generate_batch
 from modelfork.interaction import Interaction, Message
-from modelfork.learn import Learned, learn, lesson_of, reworded
+from modelfork.learn import Learned, learn, practise, reworded
+from modelfork.lesson import lesson_of
 from modelfork.loss import gradient, losses
 from modelfork.recipe import ONE, Recipe, default_recipe
 from modelfork.rehearse import Memory
@@ -277,6 +278,38 @@ def test_of_more_than_a_step_rehearses_it_takes_what_is_forgotten_most(demo: Bas
     )
     two = learn(demo, replace(light, rehearsed=2), known, lesson, memory, 1).rehearsed
     assert set(two) == {bytes(16), b"\1" * 16}  # and not what it still knows
+
+
+def test_what_was_forgotten_is_practised_until_it_is_known(demo: Base, light: Recipe) -> None:
+    memory = Memory()
+    memory.remember(REFERS, CORRECTED)
+    state, losses_before, encodings = genesis(demo), [], []
+    for seed in range(12):
+        learned = practise(demo, light, state, memory, seed)
+        encodings.append(learned.update.encoding)
+        if learned.update.encoding == EMPTY:
+            break
+        assert learned.rehearsed == (REFERS,)
+        losses_before.append(learned.metrics.loss_before)
+        state = after(state, learned)
+    assert set(encodings[:-1]) == {light.update_encoding}
+    assert encodings[-1] == EMPTY
+    assert min(losses_before) > light.practice_loss_nats
+    assert loss(demo, state, CORRECTED.correction) < 0.2 * loss(demo, genesis(demo), CORRECTED.correction)
+
+
+def test_practice_keeps_what_the_base_can_do(demo: Base, light: Recipe) -> None:
+    memory = Memory()
+    memory.remember(REFERS, CORRECTED)
+    learned = practise(demo, light, genesis(demo), memory, 1)
+    assert 0 < learned.metrics.anchor_loss <= light.anchor_limit_nats
+
+
+def test_who_was_told_nothing_or_whose_recipe_has_no_practice_practises_nothing(demo: Base, light: Recipe) -> None:
+    memory = Memory()
+    assert practise(demo, light, genesis(demo), memory, 1).update.encoding == EMPTY
+    memory.remember(REFERS, CORRECTED)
+    assert practise(demo, replace(light, practice_loss=0), genesis(demo), memory, 1).update.encoding == EMPTY
 
 
 def test_what_is_rehearsed_is_learned_the_better_the_more_it_weighs(demo: Base, light: Recipe) -> None:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from modelfork.interaction import Interaction, Message, Noted
-from modelfork.rehearse import MOST, Memory, question, same
+from modelfork.interaction import Interaction, Message, Noted, question
+from modelfork.rehearse import MOST, Memory, same
 
 
 def verdict(asked: str, answer: str, number: int, **given: object) -> Interaction:
