@@ -27,32 +27,7 @@ from modelfork.cores import Cores
 from modelfork.errors import ForkError, Malformed, Unsuited
 from modelfork.interaction import Message
 from modelfork.layout import Layout, Segment, decode_layout, encode_layout, layout_digest
-
-MANIFEST, BASIS, ANCHORS, LAYOUT = "manifest.json", "basis.safetensors", "anchors.jsonl", "layout.bin"
-FORMAT = "modelfork/base/v1"
-BASE_DOMAIN = b"modelfork/base/v1\x00"
-# All that transformers would read from the folder; a file of these that the manifest does not name is refused.
-READ = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "model-*-of-*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "tekken.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-    "additional_chat_templates/*.jinja",
-    "adapter_config.json",
-    "adapter_model.safetensors",
-)
-
+from modelfork.manifest import ANCHORS, BASIS, LAYOUT, base_digest, digests, present, read_manifest, write_manifest
 
 ROLES = ("system", "user", "assistant")
 
@@ -153,17 +128,11 @@ def load_base(folder: Path, numbers: Numbers = "float32") -> Base:
     """
     _expect_folder(folder)
     # 1. Every file is the one that the manifest names, and none is beside it that would be read unchecked.
-    named = _manifest(folder)
-    for name, digest in named.items():
-        if _sha256(folder / name) != digest:
-            raise Unsuited(f"base: {name} is not the file that {MANIFEST} names")
-    for name in _present(folder):
-        if name not in named:
-            raise Unsuited(f"base: {name} would be read, and {MANIFEST} does not name it")
+    named = read_manifest(folder)
     # 2. The layout belongs to this base and this basis.
     layout_bytes = (folder / LAYOUT).read_bytes()
     layout = decode_layout(layout_bytes)
-    if layout.base_digest != _base_digest(named) or layout.basis_digest != bytes.fromhex(named[BASIS]):
+    if layout.base_digest != base_digest(named) or layout.basis_digest != bytes.fromhex(named[BASIS]):
         raise Unsuited(f"base: {LAYOUT} belongs to another base or basis")
     # 3. Model and tokenizer fit each other.
     model, tokenizer = _read_model(folder, numbers)
@@ -237,7 +206,7 @@ def prepare_base(
         raise Unsuited(f"base: {ANCHORS} is missing; an empty file means no anchor rows")
     model, tokenizer = _read_model(folder, "float32")
     found: Mapping[str, Tensor] = bases.compute(model, rank)
-    named = {name: _sha256(folder / name) for name in _present(folder)}
+    named = digests(folder, present(folder))
     layout, _ = _layout_over(named, found)
     base = _together(model, tokenizer, layout, encode_layout(layout), found, (), bytes(32))
     if there:
@@ -258,14 +227,7 @@ def _layout_over(named: Mapping[str, str], found: Mapping[str, Tensor]) -> tuple
         Segment(name.removesuffix(".a"), len(a), len(a), 0) for name, a in found.items() if name.endswith(".a")
     )
     basis = cast(bytes, write_tensors(dict(found)))
-    return Layout(_base_digest(named), hashlib.sha256(basis).digest(), segments), basis
-
-
-def write_manifest(folder: Path) -> None:
-    """Name every file as it is now: after a change of the anchor rows the basis stays, and with it every layout."""
-    named = {name: _sha256(folder / name) for name in (*_present(folder), ANCHORS, BASIS, LAYOUT)}
-    written = {"format": FORMAT, "files": dict(sorted(named.items()))}
-    (folder / MANIFEST).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    return Layout(base_digest(named), hashlib.sha256(basis).digest(), segments), basis
 
 
 def _expect_folder(folder: Path) -> None:
@@ -274,46 +236,6 @@ def _expect_folder(folder: Path) -> None:
             f"base: {folder} is no folder here, and nothing is fetched: give the path of a local folder that holds "
             "config.json, model.safetensors (or its shards) and the tokenizer's files"
         )
-
-
-def _manifest(folder: Path) -> dict[str, str]:
-    """Name to SHA-256 in hex, every name a plain relative path."""
-    try:
-        read = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        named = {str(name): str(digest) for name, digest in read["files"].items()}
-        version = read["format"]
-    except FileNotFoundError:
-        raise Unsuited(f"base: no {MANIFEST} in the folder; `forkledger base prepare {folder}` writes it") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise Unsuited(f"base: {MANIFEST} is not what its format says") from None
-    if version != FORMAT:
-        raise Unsuited(f"base: {MANIFEST} has another format, expected {FORMAT}")
-    missing = {BASIS, ANCHORS, LAYOUT, "config.json"} - named.keys()
-    if missing:
-        raise Unsuited(f"base: {MANIFEST} does not name {', '.join(sorted(missing))}")
-    if any(Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name for name in named):
-        raise Unsuited(f"base: {MANIFEST} names a file outside its folder")
-    return named
-
-
-def _present(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for pattern in READ for path in folder.glob(pattern))
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        raise Unsuited(f"base: {path.name} is missing or cannot be read") from None
-
-
-def _base_digest(named: Mapping[str, str]) -> bytes:
-    """SHA-256(domain || name 00 digest of each file of the model, names ascending)."""
-    whole = hashlib.sha256(BASE_DOMAIN)
-    for name in sorted(named.keys() - {BASIS, ANCHORS, LAYOUT}):
-        whole.update(name.encode() + b"\x00" + bytes.fromhex(named[name]))
-    return whole.digest()
 
 
 def _read_model(folder: Path, numbers: Numbers) -> tuple[Any, Any]:
@@ -372,7 +294,7 @@ def _read_model(folder: Path, numbers: Numbers) -> tuple[Any, Any]:
 
 def _check_weights(folder: Path) -> None:
     """Every safetensors file can be opened: its header is one, and its length is what that says."""
-    files = [name for name in _present(folder) if name.startswith("model") and name.endswith(".safetensors")]
+    files = [name for name in present(folder) if name.startswith("model") and name.endswith(".safetensors")]
     if not files:
         raise Unsuited("base: no weights in the folder; expected model.safetensors, or its shards")
     for name in files:

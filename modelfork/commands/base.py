@@ -9,8 +9,9 @@ from pathlib import Path
 import typer
 
 from modelfork.anchors import own_rows
-from modelfork.base import MANIFEST, load_base, prepare_base, use_threads
+from modelfork.base import load_base, prepare_base, use_threads
 from modelfork.kfac import kfac_basis
+from modelfork.manifest import MANIFEST
 
 RANK = 16  # of the cores: smaller ones lose general questions, larger ones make larger records
 
