@@ -33,6 +33,7 @@ from modelfork import learn as learning
 from modelfork.base import Base, load_base
 from modelfork.basis import ADAPTED
 from modelfork.demo.people import invent
+from modelfork.earlier import worded
 from modelfork.interaction import Interaction, Message
 from modelfork.loss import gradient
 from modelfork.recipe import default_recipe
@@ -122,7 +123,7 @@ def measure(folder: Path, base: Base, repeats: int, iterations: int) -> dict[str
     lessons, memory = lessons_and_memory(recipe.rehearsed)
     state = np.zeros(base.cores.dimension, np.int64)
     rewording = [
-        milliseconds(lambda one=one: learning.reworded(base, recipe, one.messages[-1].content, memory) and None)  # type: ignore[misc]
+        milliseconds(lambda one=one: worded(base, recipe, memory, one.messages[-1].content) and None)  # type: ignore[misc]
         for one in lessons
     ]
 

@@ -18,20 +18,18 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from modelfork.base import Base
-from modelfork.interaction import Interaction, Message, Noted, asked_of, question
+from modelfork.earlier import earlier, in_words, rehearsals, worded
+from modelfork.interaction import Interaction, Message, Noted
 from modelfork.lesson import Lesson, lesson_of
 from modelfork.loss import gradient, losses
 from modelfork.recipe import Recipe
 from modelfork.recording import Metrics
-from modelfork.rehearse import Memory, Rehearsal
-from modelfork.reword import rewordings, told
+from modelfork.rehearse import Memory
+from modelfork.reword import told
 from modelfork.rows import Row, answer_row, pack, words_row
 from modelfork.skills import Skills, skills
 from modelfork.step import guarded, polyak, rounded
-from modelfork.topics import likeness
 from modelfork.update import Update, empty
-
-LOOKED_AT = 4  # times as many earlier interactions are looked at as are rehearsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +61,14 @@ def learn(
     if lesson is None:
         return nothing_learned(base)
     rng, recipe = default_rng(seed), _fitting(base, recipe)
-    asked = lesson.messages[-1].content
-    current = _current(base, recipe, memory, asked)
     rows = _lesson_rows(base, recipe, lesson, memory)
     if rows[0].begin >= len(rows[0].tokens):
         return replace(nothing_learned(base), noted=noted)
-    again = _rehearsals(base, recipe, current, memory, rng)
+    before = earlier(base, recipe, memory, rng, lesson.messages[-1].content)
+    again = rehearsals(base, recipe, memory, rng, before.looked_at)
     if len(again) > recipe.rehearsed:
-        again = [earlier for _, earlier in _worst_first(base, state, again)[: recipe.rehearsed]]
-    drawn = skills(base, recipe, memory.topics, [asked, *(question(one.messages) for one in current)])
+        again = [one for _, one in _worst_first(base, state, again)[: recipe.rehearsed]]
+    drawn = skills(base, recipe, before.about)
     return replace(_step(base, recipe, state, lesson.kind, rows, again, drawn, rng), noted=noted)
 
 
@@ -81,12 +78,15 @@ def practise(base: Base, recipe: Recipe, state: NDArray[np.int64], memory: Memor
     For a turn that brings no lesson. What was told is asked in its own or in other words.
     """
     rng, recipe = default_rng(seed), _fitting(base, recipe)
-    current = _current(base, recipe, memory) if recipe.practice_loss else []
-    again = _worst_first(base, state, _rehearsals(base, recipe, current, memory, rng))[: recipe.rehearsed]
+    if not recipe.practice_loss:
+        return nothing_learned(base)
+    before = earlier(base, recipe, memory, rng)
+    rows = rehearsals(base, recipe, memory, rng, before.looked_at)
+    again = _worst_first(base, state, rows)[: recipe.rehearsed]
     if not again or again[0][0] <= recipe.practice_loss_nats:
         return nothing_learned(base)
-    drawn = skills(base, recipe, memory.topics, [question(one.messages) for one in current])
-    return _step(base, recipe, state, "again", [], [earlier for _, earlier in again], drawn, rng)
+    drawn = skills(base, recipe, before.about)
+    return _step(base, recipe, state, "again", [], [one for _, one in again], drawn, rng)
 
 
 def _fitting(base: Base, recipe: Recipe) -> Recipe:
@@ -165,40 +165,16 @@ def _told(base: Base, recipe: Recipe, lesson: Lesson, memory: Memory) -> tuple[L
 # --- the rows of a step -----------------------------------------------------------------------------------
 
 
-def _current(base: Base, recipe: Recipe, memory: Memory, *asked: str) -> list[Rehearsal]:
-    """What is kept about other things, without what a later word on the same thing has replaced; oldest first."""
-    there = memory.without(*asked)
-    questions = [question(one.messages) for one in there]
-    close = likeness(base, memory.topics, questions, [*questions, *asked]) > recipe.same_topic_cosine
-    replaced = torch.triu(close, 1).any(1).tolist() if there else []  # by a later one, or by what is asked now
-    return [one for one, gone in zip(there, replaced, strict=True) if not gone]
-
-
 def _lesson_rows(base: Base, recipe: Recipe, lesson: Lesson, memory: Memory) -> list[Row]:
     """The lesson's own row first, then its rewordings."""
     if lesson.kind == "words":
         return [words_row(base, lesson.messages, recipe.longest_row, recipe.own_words_ratio)]
-    texts = reworded(base, recipe, lesson.messages[-1].content, memory)
-    asked = [lesson.messages, *(_asked(lesson.messages, text) for text in texts)]
+    texts = worded(base, recipe, memory, lesson.messages[-1].content).others
+    asked = [lesson.messages, *(in_words(lesson.messages, text) for text in texts)]
     rows = [answer_row(base, messages, lesson.answer, recipe.longest_row) for messages in asked]
     if lesson.kind == "avoid":
         rows = [replace(row, avoid=True) for row in rows]
     return [replace(rows[0], weight=recipe.lesson_ratio), *rows[1:]]
-
-
-def _rehearsals(
-    base: Base, recipe: Recipe, current: Sequence[Rehearsal], memory: Memory, rng: Generator
-) -> list[tuple[Row, bytes]]:
-    """Rows of earlier interactions, each in its own or in other words, and their record ids."""
-    rows = []
-    for at in sorted(rng.permutation(len(current))[: recipe.rehearsed * LOOKED_AT]):
-        earlier = current[int(at)]
-        last = asked_of(earlier.messages)
-        texts = [last[-1].content, *reworded(base, recipe, last[-1].content, memory)]
-        text = texts[int(rng.integers(len(texts)))]
-        row = answer_row(base, _asked(last, text), earlier.answer, recipe.longest_row)
-        rows.append((replace(row, weight=recipe.rehearsal_ratio), earlier.record_id))
-    return rows
 
 
 def _worst_first(
@@ -212,21 +188,3 @@ def _worst_first(
         each = losses(base, batch).split([len(row.tokens) - row.begin for row, _ in rows])
     said = [(float(one.mean()), row) for one, row in zip(each, rows, strict=True)]
     return sorted(said, key=lambda one: -one[0])
-
-
-def _asked(messages: Sequence[Message], text: str) -> tuple[Message, ...]:
-    return (*messages[:-1], Message("user", text))
-
-
-def reworded(base: Base, recipe: Recipe, text: str, memory: Memory) -> tuple[str, ...]:
-    """Rewordings of a question that ask for the same, kept in the memory: they depend on the text alone."""
-    if not recipe.rewordings or not recipe.rewording_prompt:
-        return ()
-    if text not in memory.reworded:
-        made = rewordings(base, text, recipe.drawn_rewordings, 0, recipe.rewording_prompt)
-        close = likeness(base, {}, made, [text])[:, 0].tolist() if made else []
-        about = [
-            one for one, near in zip(made, close, strict=True) if near > recipe.same_topic_cosine or not any(close)
-        ]
-        memory.reworded[text] = tuple(about[: recipe.rewordings])
-    return memory.reworded[text]

@@ -27,6 +27,14 @@ class Rehearsal:
     answer: str
 
 
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A question in other words that ask for the same, and what it is about."""
+
+    others: tuple[str, ...]
+    about: Tensor  # (hidden,), of length 1; 0 where the base cannot tell
+
+
 def same(text: str) -> str:
     """Equal for questions that differ in case, spaces and punctuation only."""
     kept = "".join(sign if sign.isalnum() else " " for sign in text.casefold())
@@ -48,9 +56,9 @@ class Memory:
         self._kept: dict[str, Rehearsal] = {}  # by question
         self._judged: dict[bytes, str] = {}  # record of the judged answer -> its question
         # Caches of what the text alone decides: its rewordings; what the base makes of a statement.
-        self.reworded: dict[str, tuple[str, ...]] = {}
+        self.worded: dict[str, Wording] = {}
         self.told: dict[str, tuple[str, str] | None] = {}
-        self.topics: dict[str, Tensor] = {}  # what a question is about
+        self.topics: dict[str, Tensor] = {}  # what a question is about, by its own words alone
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -60,7 +68,7 @@ class Memory:
         statement is kept as what was noted of it."""
         if not interaction.teaches:
             return
-        for cache in (self.reworded, self.told, self.topics):
+        for cache in (self.worded, self.told, self.topics):
             if len(cache) > 2 * MOST:
                 cache.clear()
         if not interaction.is_verdict:

@@ -7,7 +7,6 @@ not to know something close to it is drawn more often, for there a fork gets thi
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,17 +37,14 @@ class Skills:
         return [_row(self.base, self.recipe, self.base.anchors[int(number)]) for number in drawn]
 
 
-def skills(base: Base, recipe: Recipe, seen: MutableMapping[str, Tensor], asked: Sequence[str]) -> Skills:
-    """Those of the base, for a person who told something on the questions `asked`.
-
-    `seen` keeps what these are about: with the person's fork, while the base keeps that of its own questions alone.
-    """
+def skills(base: Base, recipe: Recipe, told: Tensor) -> Skills:
+    """Those of the base, for a person who told something about `told` (things, hidden)."""
     # 1. How close each row that owns not to know is to what was told.
     unknown = [at for at, anchor in enumerate(base.anchors) if anchor.kind == UNKNOWN and len(anchor.messages) == 2]
     close = np.zeros(len(base.anchors))
-    if unknown and asked:
+    if unknown and len(told):
         questions = [base.anchors[at].messages[0].content for at in unknown]
-        close[unknown] = (topics(base, base.own.topics, questions) @ topics(base, seen, asked).T).amax(1).numpy()
+        close[unknown] = (topics(base, base.own.topics, questions) @ told.T).amax(1).numpy()
     # 2. What denies it is left out.
     numbers = np.flatnonzero(close <= recipe.same_topic_cosine)
     # 3. Of the rest the closest come most often; together they come as often as before.

@@ -19,19 +19,11 @@ HEIGHT = 0.6  # of the layers
 FEWEST = 16  # anchor questions from which the middle of all questions is known
 
 
-def likeness(base: Base, seen: MutableMapping[str, Tensor], texts: Sequence[str], others: Sequence[str]) -> Tensor:
-    """Cosine of what each of the texts and each of the others is about (texts, others), from -1 to 1.
-
-    `seen` keeps what was computed. Where the base has too few anchor rows to know what questions have in common, all
-    are 0: unlike.
-    """
-    if not texts or not others:
-        return torch.zeros(len(texts), len(others))
-    return topics(base, seen, texts) @ topics(base, seen, others).T
-
-
 def topics(base: Base, seen: MutableMapping[str, Tensor], texts: Sequence[str]) -> Tensor:
-    """Directions (texts, hidden), of length 1."""
+    """Directions (texts, hidden), of length 1: their products are cosines. `seen` keeps what was computed.
+
+    Where the base has too few anchor rows to know what questions have in common, all are 0: unlike any.
+    """
     middle = _middle(base)
     for text in texts:
         if text not in seen:

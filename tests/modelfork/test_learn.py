@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from modelfork.base import Base, load_base
 from modelfork.generate import generate_batch
 from modelfork.interaction import Interaction, Message
-from modelfork.learn import Learned, learn, practise, reworded
+from modelfork.learn import Learned, learn, practise
 from modelfork.lesson import lesson_of
 from modelfork.loss import gradient, losses
 from modelfork.recipe import ONE, Recipe, default_recipe
 from modelfork.rehearse import Memory
 from modelfork.rows import Row, answer_row, pack, words_row
 from modelfork.step import rounded
-from modelfork.topics import likeness
 from modelfork.update import EMPTY, ENCODINGS, INT4, INT8, SIGN_SUMS, SIGNS, SPARSE_SIGNS, Update, unpack
 from modelfork.update import pack as packed
 
@@ -189,7 +188,7 @@ def test_rewordings_at_hand_change_nothing(base: Base, recipe: Recipe) -> None:
     """The memory keeps rewordings; a fork that was just replayed has none yet and learns the same."""
     warm = Memory()
     first = learn(base, recipe, genesis(base), CORRECTION, warm, 5)
-    assert warm.reworded
+    assert warm.worded
     assert np.array_equal(learn(base, recipe, genesis(base), CORRECTION, warm, 5).update.q, first.update.q)
 
 
@@ -337,11 +336,3 @@ def test_what_a_correction_in_other_words_replaced_is_not_rehearsed(demo: Base, 
     memory.remember(b"3" * 16, again)
     other = Interaction((Message("user", "Where do I live?"),), "?", correction="You live in Oslo.", refers_to=REFERS)
     assert set(learn(demo, light, genesis(demo), other, memory, 1).rehearsed) == {b"2" * 16, b"3" * 16}
-
-
-def test_rewordings_ask_for_the_same(demo: Base, light: Recipe) -> None:
-    asked = QUESTION[0].content
-    texts = reworded(demo, replace(light, rewordings=8), asked, Memory())
-    assert texts
-    assert (likeness(demo, {}, texts, [asked]) > light.same_topic_cosine).all()
-    assert reworded(demo, replace(light, same_topic=2 * ONE), asked, Memory()) == ()

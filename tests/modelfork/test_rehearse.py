@@ -105,7 +105,7 @@ def test_a_memory_of_a_long_life_keeps_the_latest_and_no_more() -> None:
     memory = Memory()
     for number in range(MOST + 5):
         text = f"What is thing {number} called?"
-        memory.reworded[text] = memory.told[text] = ()  # type: ignore[assignment]
+        memory.told[text] = None
         memory.remember(
             number.to_bytes(16, "big"),
             Interaction((Message("user", text),), "No idea.", correction=f"{number}.", refers_to=number.to_bytes(16)),

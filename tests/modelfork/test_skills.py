@@ -14,7 +14,7 @@ from modelfork.recipe import Recipe, default_recipe
 from modelfork.rows import Row, pack
 from modelfork.settings import DEMO_BASE
 from modelfork.skills import Skills, skills
-from modelfork.topics import likeness
+from modelfork.topics import topics
 
 TOLD = "What is my dog called?"
 
@@ -31,9 +31,14 @@ def cost(base: Base, rows: list[Row], core: float) -> float:
 
 
 def test_a_fork_at_genesis_says_what_its_base_says_and_a_moved_one_does_not(demo: Base, recipe: Recipe) -> None:
-    rows = skills(demo, recipe, {}, []).draw(default_rng(1))
+    rows = skills(demo, recipe, nothing(demo)).draw(default_rng(1))
     assert abs(cost(demo, rows, 0.0)) < 1e-5
     assert cost(demo, rows, 0.1) > 1e-3
+
+
+def nothing(base: Base) -> torch.Tensor:
+    """What somebody is about who told nothing."""
+    return torch.zeros(0, base.model.config.hidden_size)
 
 
 def unknown(found: Skills) -> dict[str, float]:
@@ -44,7 +49,7 @@ def unknown(found: Skills) -> dict[str, float]:
 
 
 def test_what_denies_what_was_told_is_not_drawn(demo: Base, recipe: Recipe) -> None:
-    before, now = unknown(skills(demo, recipe, {}, [])), unknown(skills(demo, recipe, {}, [TOLD]))
+    before, now = unknown(skills(demo, recipe, nothing(demo))), unknown(skills(demo, recipe, topics(demo, {}, [TOLD])))
     gone = sorted(before.keys() - now.keys())
     assert gone
     assert all("dog" in question or "puppy" in question for question in gone)
@@ -53,27 +58,27 @@ def test_what_denies_what_was_told_is_not_drawn(demo: Base, recipe: Recipe) -> N
 
 
 def test_what_is_close_to_what_was_told_is_drawn_more_often(demo: Base, recipe: Recipe) -> None:
-    chances = unknown(skills(demo, recipe, {}, [TOLD]))
-    close = likeness(demo, {}, list(chances), [TOLD])[:, 0].tolist()
+    chances = unknown(skills(demo, recipe, topics(demo, {}, [TOLD])))
+    close = (topics(demo, {}, list(chances)) @ topics(demo, {}, [TOLD])[0]).tolist()
     nearest, furthest = (pick(zip(close, chances.values(), strict=True))[1] for pick in (max, min))
     assert nearest > 3 * furthest
-    even = unknown(skills(demo, replace(recipe, nearness=0), {}, [TOLD]))
+    even = unknown(skills(demo, replace(recipe, nearness=0), topics(demo, {}, [TOLD])))
     assert max(even.values()) == pytest.approx(min(even.values()))
     # Together they come as often as the same number of other rows.
-    whole = len(skills(demo, recipe, {}, [TOLD]).numbers)
+    whole = len(skills(demo, recipe, topics(demo, {}, [TOLD])).numbers)
     assert sum(chances.values()) == pytest.approx(len(chances) / whole, abs=0.01)
 
 
 def test_rows_that_own_not_to_know_count_for_more(demo: Base, recipe: Recipe) -> None:
-    weights = {row.weight for row in skills(demo, recipe, {}, []).draw(default_rng(1))}
+    weights = {row.weight for row in skills(demo, recipe, nothing(demo)).draw(default_rng(1))}
     assert weights == {recipe.anchor_ratio, recipe.anchor_ratio * recipe.unknown_ratio}
 
 
 def test_what_the_base_says_of_a_row_does_not_depend_on_what_else_was_drawn(demo: Base, recipe: Recipe) -> None:
-    one = replace(skills(demo, recipe, {}, []), numbers=np.array([7]), chances=np.array([1.0]))
+    one = replace(skills(demo, recipe, nothing(demo)), numbers=np.array([7]), chances=np.array([1.0]))
     (row,) = one.draw(default_rng(1))
     other = load_base(DEMO_BASE)
-    drawn = skills(other, replace(recipe, anchors=len(other.anchors)), {}, []).draw(default_rng(2))
+    drawn = skills(other, replace(recipe, anchors=len(other.anchors)), nothing(other)).draw(default_rng(2))
     (same,) = [each for each in drawn if each.tokens == row.tokens][:1]
     assert row.own is not None
     assert same.own is not None
@@ -81,7 +86,7 @@ def test_what_the_base_says_of_a_row_does_not_depend_on_what_else_was_drawn(demo
 
 
 def test_an_anchor_row_is_rendered_and_run_once(demo: Base, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = replace(skills(demo, recipe, {}, []), numbers=np.arange(3), chances=np.full(3, 1 / 3))
+    one = replace(skills(demo, recipe, nothing(demo)), numbers=np.arange(3), chances=np.full(3, 1 / 3))
     first = one.draw(default_rng(1))
     monkeypatch.setattr(Base, "render", None)
     monkeypatch.setattr("modelfork.skills.hidden_states", None)
@@ -93,11 +98,9 @@ def test_an_anchor_row_is_rendered_and_run_once(demo: Base, recipe: Recipe, monk
 def test_a_base_without_anchor_rows_draws_none(tiny_base: Path) -> None:
     base = load_base(tiny_base)
     bare = replace(base, anchors=())
-    assert skills(bare, default_recipe(base.anchors_digest), {}, ["Who?"]).draw(default_rng(1)) == []
+    assert skills(bare, default_recipe(base.anchors_digest), topics(base, {}, ["Who?"])).draw(default_rng(1)) == []
 
 
 def test_the_base_keeps_its_own_questions_and_never_a_person_s(demo: Base, recipe: Recipe) -> None:
-    seen: dict[str, torch.Tensor] = {}
-    skills(demo, recipe, seen, ["Where is my treasure?"])
-    assert set(seen) == {"Where is my treasure?"}
+    skills(demo, recipe, topics(demo, {}, ["Where is my treasure?"]))
     assert set(demo.own.topics) == {one.messages[0].content for one in demo.anchors if len(one.messages) == 2}

@@ -16,6 +16,7 @@ from modelfork.recipe import Recipe, default_recipe
 from modelfork.rows import Batch, answer_row, pack
 from modelfork.skills import skills
 from modelfork.step import Guarded, guarded, polyak, rounded
+from modelfork.topics import topics
 from modelfork.update import SIGN_SUMS
 
 QUESTION = (Message("user", "What is my dog called?"),)
@@ -30,7 +31,7 @@ def recipe(demo: Base) -> Recipe:
 def batch(demo: Base, recipe: Recipe) -> Batch:
     lesson = answer_row(demo, QUESTION, "Your dog is called Max.", 256)
     lesson = replace(lesson, weight=200.0)
-    return pack([lesson, *skills(demo, recipe, {}, [QUESTION[0].content]).draw(default_rng(1))], demo.pad)
+    return pack([lesson, *skills(demo, recipe, topics(demo, {}, [QUESTION[0].content])).draw(default_rng(1))], demo.pad)
 
 
 @pytest.fixture(scope="module")
