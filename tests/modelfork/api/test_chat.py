@@ -56,7 +56,7 @@ def test_a_record_says_how_its_step_went_and_how_many_tokens_were_read_and_said(
     house: House, client: openai.OpenAI, fork: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     went = Metrics(loss_before=2.5, learned_tokens=90, iterations=3, guard_quarters=2, loss_after=0.5, anchor_loss=0.25)
-    monkeypatch.setattr(forks, "learn", lambda base, *_: Learned(empty(base.cores.dimension), metrics=went))
+    monkeypatch.setattr(forks, "practise", lambda base, *_: Learned(empty(base.cores.dimension), metrics=went))
     answer = ask(client, fork, temperature=0, max_tokens=7)
     known = house.manager.find(fork, bytes.fromhex(answer.forkledger["record_id"]))
     assert known is not None
