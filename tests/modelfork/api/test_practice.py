@@ -24,7 +24,8 @@ def house(open_house: Callable[[Path], House], tmp_path: Path, monkeypatch: pyte
     """One over the demo base, whose forks practise what is not all but certain."""
 
     def eager(anchors_digest: bytes) -> Recipe:
-        return replace(default_recipe(anchors_digest), practice_loss=ONE // 100, target_loss=ONE // 200, anchors=4)
+        light = replace(default_recipe(anchors_digest), anchors=4, rewordings=2, drawn_rewordings=3)
+        return replace(light, practice_loss=ONE // 100, target_loss=ONE // 200)
 
     monkeypatch.setenv("FORKLEDGER_BASE", str(DEMO_BASE))
     monkeypatch.setattr(recipe, "default_recipe", eager)
