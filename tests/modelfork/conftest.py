@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from modelfork.base import Base
 
-RANK = 4
+RANK = 8  # with less, one step in forty does no good, and the guard undoes it
 TEMPLATE = (
     "{%- for message in messages -%}{{- '<|' + message['role'] + '|>' + message['content'] + '<|end|>' -}}"
     "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"

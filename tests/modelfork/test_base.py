@@ -25,7 +25,7 @@ def folder(tiny_base: Path, tmp_path: Path) -> Path:
 def test_a_prepared_folder_loads_with_one_core_a_projection(tiny_base: Path) -> None:
     base = load_base(tiny_base)
     assert len(base.layout.segments) == 2 * 7
-    assert base.cores.dimension == base.layout.dimension == 2 * 7 * 4 * 4
+    assert base.cores.dimension == base.layout.dimension == 2 * 7 * 8 * 8
     assert base.context == 256
     assert len(base.anchors) == 8
     assert not any(parameter.requires_grad for parameter in base.model.parameters())
@@ -33,7 +33,7 @@ def test_a_prepared_folder_loads_with_one_core_a_projection(tiny_base: Path) -> 
 
 def test_preparing_again_writes_the_same_bytes(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    prepare_base(folder, 4)
+    prepare_base(folder, 8)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 

@@ -102,7 +102,7 @@ def test_after_a_failure_the_base_is_itself_again(base: Base) -> None:
 
 
 def test_a_state_of_another_size_is_refused(base: Base) -> None:
-    with pytest.raises(Unsuited, match="expected 224 numbers"):
+    with pytest.raises(Unsuited, match="expected 896 numbers"):
         base.cores.of(np.zeros(223, np.int64))
 
 
