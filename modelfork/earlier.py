@@ -76,7 +76,8 @@ def worded(base: Base, recipe: Recipe, memory: Memory, text: str) -> Wording:
         made: list[str] = []
         if recipe.rewordings and recipe.rewording_prompt:
             made = rewordings(base, text, recipe.drawn_rewordings, 0, recipe.rewording_prompt)
-        each = topics(base, {}, [text, *made])
+        own = topics(base, memory.topics, [text])
+        each = torch.cat([own, topics(base, {}, made)]) if made else own
         about = functional.normalize(each.mean(0), dim=0)
         close = (each[1:] @ about > recipe.same_topic_cosine).tolist()
         alike = [one for one, near in zip(made, close, strict=True) if near or not about.any()]

@@ -24,8 +24,7 @@ class FairLock:
     def __enter__(self) -> None:
         me = threading.get_ident()
         with self._inside:
-            if self._holder in (0, me):
-                self._holder, self._depth = me, self._depth + 1
+            if self._taken_by(me):
                 return
             served = threading.Lock()
             served.acquire()
@@ -37,14 +36,19 @@ class FairLock:
             self._leave(place)
             raise
 
+    def _taken_by(self, me: int) -> bool:
+        """Taken, with `_inside` held, unless another thread has it."""
+        free = self._holder in (0, me)
+        if free:
+            self._holder, self._depth = me, self._depth + 1
+        return free
+
     @contextmanager
     def if_free(self) -> Iterator[bool]:
         """Take it where no other thread has it, and say whether that was so. Never waits."""
         me = threading.get_ident()
         with self._inside:
-            taken = self._holder in (0, me)
-            if taken:
-                self._holder, self._depth = me, self._depth + 1
+            taken = self._taken_by(me)
         try:
             yield taken
         finally:

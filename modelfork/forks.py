@@ -23,7 +23,7 @@ from modelfork.batcher import Batcher
 from modelfork.errors import Unsuited
 from modelfork.fairlock import FairLock
 from modelfork.generate import Sampling, TextStream
-from modelfork.history import Remembered, history, key_finder, remember
+from modelfork.history import Remembered, effect, history, key_finder, remember
 from modelfork.interaction import Interaction, Message, Noted
 from modelfork.learn import Learned, learn, nothing_learned, practise
 from modelfork.lesson import lesson_of
@@ -33,7 +33,6 @@ from modelfork.recording import Particulars, Writer, as_recorded, build_record
 from modelfork.rehearse import Memory
 from modelfork.replay import Replayed, State, advance, genesis
 from modelfork.snapshots import Snapshots
-from modelfork.update import EMPTY
 
 TRIES = 20  # for a place in a fork, against other processes that keep winning it
 
@@ -389,7 +388,7 @@ class ForkManager:
     ) -> Recorded:
         body = ledger.record.decode_body(ledger.entry.decode_entry(stored.data).body)
         payloads = self._log.payloads(stored.leaf_index)
-        moved, taught = body.update_encoding != EMPTY, lesson_of(interaction) is not None
+        learned, practised = effect(body, interaction)
         beside = sum(len(payloads.get(kind, b"")) for kind in (ledger.record.UPDATE, ledger.record.PARTICULARS))
         return Recorded(
             record_id=body.record_id,
@@ -397,8 +396,8 @@ class ForkManager:
             leaf_index=stored.leaf_index,
             entry_hash=ledger.merkle.leaf_hash(stored.data),
             receipt=receipt or self._log.receipt_of(stored),
-            learned=moved and taught,
-            practised=moved and not taught,
+            learned=learned,
+            practised=practised,
             size=len(stored.data) + beside,
             noted=interaction.noted,
         )

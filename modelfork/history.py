@@ -76,9 +76,15 @@ def _signer(log: ledger.LogReader, fork_id: str) -> str:
     return _CUSTODY[ledger.entry.decode_fork_created(first.body).custody]
 
 
+def effect(body: ledger.record.Body, said: Interaction) -> tuple[bool, bool]:
+    """Whether the lesson of a record moved its fork; whether, without one, what was told earlier was learned again."""
+    moved, taught = body.update_encoding != EMPTY, lesson_of(said) is not None
+    return moved and taught, moved and not taught
+
+
 def _told(known: Remembered) -> dict[str, Any]:
     said, particulars, body = known.interaction, known.particulars, known.body
-    moved, taught = body.update_encoding != EMPTY, lesson_of(said) is not None
+    learned, practised = effect(body, said)
     return {
         "record_id": body.record_id.hex(),
         "interaction_number": body.interaction_number,
@@ -90,8 +96,8 @@ def _told(known: Remembered) -> dict[str, Any]:
         "comment": said.comment,
         "refers_to": said.refers_to.hex(),
         "teaches": said.teaches,
-        "learned": moved and taught,
-        "practised": moved and not taught,
+        "learned": learned,
+        "practised": practised,
         "noted": [asdict(one) for one in said.noted],
         "step": body.step,
         "loss_before": particulars.metrics.loss_before,

@@ -3,8 +3,9 @@
 A step's batch holds the lesson, rewordings of its question, earlier interactions of the same person and anchor rows.
 It takes a few iterations in float32, each along the gradient's sign and as long as Polyak says: far from the target
 long, at the target nothing. Every iteration draws other anchor rows, so that a few of them watch over many skills.
-Where that led is then rounded to what the encoding can carry, and tried before it counts. No state but the fork's own
-is kept: the same base, recipe, state, interaction, memory and seed give the same update.
+Where that led is then rounded to what the encoding can carry, and tried before it counts. Practice is the same step
+without a lesson, towards what the fork has forgotten. No state but the fork's own is kept: the same base, recipe,
+state, interaction, memory and seed give the same update.
 """
 
 from __future__ import annotations

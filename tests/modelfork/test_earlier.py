@@ -64,12 +64,12 @@ def test_what_is_asked_in_words_that_the_base_misreads_is_still_another_thing(de
 def test_what_the_demo_base_can_be_told_lies_apart_in_words_that_it_never_saw(demo: Base, recipe: Recipe) -> None:
     # What is taken for another thing is neither rehearsed nor guarded.
     facts = {fact.name: fact for seed in range(3) for fact in invent(default_rng(seed), 35).facts}
-    asked = [(name, text) for name, fact in facts.items() for text in fact.questions("held-out")[2::8]]
+    asked = [(name, text) for name, fact in facts.items() for text in fact.questions("held-out")[2::4]]
     about = torch.stack([worded(demo, recipe, Memory(), text).about for _, text in asked])
     alike = about @ about.T > recipe.same_topic_cosine
     same = torch.tensor([[one == other for other, _ in asked] for one, _ in asked])
     assert len(facts) == 35
-    assert float(alike[same].float().mean()) > 0.98
+    assert float(alike[same].float().mean()) > 0.99
     assert float(alike[~same].float().mean()) < 0.001
 
 
