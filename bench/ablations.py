@@ -25,7 +25,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from learning import UNSEEN, Asked, Fork, State, Tally, ask_facts, ask_skills, interval, opened, share, user
+from lives.fork import Fork, State, opened, user
+from lives.life import UNSEEN, Asked, ask_facts, ask_skills
+from lives.tally import Tally, interval, share
 from numpy.random import Generator, default_rng
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM

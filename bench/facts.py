@@ -22,7 +22,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from learning import Asked, Chat, Fork, Tally, choose_questions, correct, opened, turn, user
+from lives.fork import Chat, Fork, opened, user
+from lives.life import Asked, choose_questions, correct, turn
+from lives.tally import Tally
 from numpy.random import default_rng
 
 from modelfork.demo.people import invent, says
