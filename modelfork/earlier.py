@@ -7,7 +7,7 @@ words; for the rest their own words have to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from modelfork.base import Base
-from modelfork.interaction import Message, asked_of, question
+from modelfork.interaction import Message
 from modelfork.recipe import Recipe
 from modelfork.rehearse import Memory, Rehearsal, Wording
 from modelfork.reword import rewordings
@@ -35,15 +35,25 @@ class Earlier:
     about: Tensor
 
 
-def earlier(base: Base, recipe: Recipe, memory: Memory, rng: Generator, *asked: str) -> Earlier:
-    """What was told about other things than what is `asked` now."""
+def earlier(
+    base: Base,
+    recipe: Recipe,
+    memory: Memory,
+    rng: Generator,
+    *asked: str,
+    wanted: Callable[[], bool] = lambda: False,
+) -> Earlier:
+    """What was told about other things than what is `asked` now; nothing once others are said to want the model."""
     there = memory.without(*asked)
     drawn = sorted(int(at) for at in rng.permutation(len(there))[: recipe.rehearsed * LOOKED_AT])
-    questions = [*(question(one.messages) for one in there), *asked]
+    questions = [*(one.messages[-1].content for one in there), *asked]
+    nothing = Earlier((), torch.zeros(0, base.model.config.hidden_size))
     if not questions:
-        return Earlier((), torch.zeros(0, base.model.config.hidden_size))
+        return nothing
     about = topics(base, memory.topics, questions).clone()
     for at in (*drawn, *range(len(there), len(questions))):
+        if wanted():
+            return nothing
         about[at] = worded(base, recipe, memory, questions[at]).about
     close = about[drawn] @ about.T > recipe.same_topic_cosine  # (drawn, things)
     later = torch.arange(len(questions)) > torch.tensor(drawn, dtype=torch.long)[:, None]
@@ -57,10 +67,10 @@ def rehearsals(
     """A row for each, in its own or in other words, and its record id."""
     rows = []
     for one in looked_at:
-        last = asked_of(one.messages)
-        texts = (last[-1].content, *worded(base, recipe, memory, last[-1].content).others)
+        asked = one.messages[-1].content
+        texts = (asked, *worded(base, recipe, memory, asked).others)
         text = texts[int(rng.integers(len(texts)))]
-        row = answer_row(base, in_words(last, text), one.answer, recipe.longest_row)
+        row = answer_row(base, in_words(one.messages, text), one.answer, recipe.longest_row)
         rows.append((replace(row, weight=recipe.rehearsal_ratio), one.record_id))
     return rows
 

@@ -55,6 +55,11 @@ class FairLock:
             if taken:
                 self.__exit__(None, None, None)
 
+    def wanted(self) -> bool:
+        """Whether somebody waits for it."""
+        with self._inside:
+            return bool(self._queue)
+
     def _leave(self, place: tuple[int, threading.Lock]) -> None:
         """Of a thread that was interrupted while it waited."""
         with self._inside:

@@ -277,15 +277,20 @@ class ForkManager:
         comment: str,
         request: bytes = b"",
     ) -> Recorded:
-        """Record a verdict on an earlier answer, and learn from it. NotFound when there is no such record."""
-        judged = self.find(fork_id, refers_to)
-        if judged is None:
-            raise NotFound(f"record {refers_to.hex()}: not in fork {fork_id}")
-        said = judged.interaction
+        """Record a verdict on an earlier answer, and learn from it unless that one was not to teach. NotFound when
+        there is no such record."""
+        said = self._said(fork_id, refers_to)
         if said.refers_to:  # a verdict on a verdict is one on the same answer
             refers_to = said.refers_to
-        verdict = Interaction(said.messages, said.answer, correction, rating, comment, refers_to)
+            said = self._said(fork_id, refers_to)
+        verdict = Interaction(said.messages, said.answer, correction, rating, comment, refers_to, said.teaches)
         return self.record(fork_id, record_id, verdict, request)
+
+    def _said(self, fork_id: str, record_id: bytes) -> Interaction:
+        known = self.find(fork_id, record_id)
+        if known is None:
+            raise NotFound(f"record {record_id.hex()}: not in fork {fork_id}")
+        return known.interaction
 
     def record(self, fork_id: str, record_id: bytes, interaction: Interaction, request: bytes = b"") -> Recorded:
         """Learn from an interaction and record it; applied to the live fork once it is durable.
@@ -371,13 +376,13 @@ class ForkManager:
             raise Conflict(f"fork {fork_id}: {TRIES} tries for the next place were all lost to others")
 
     def _learn(self, state: State, interaction: Interaction, memory: Memory, seed: int) -> Learned:
-        """From the lesson; a turn without one practises, where nobody else learns now: no one waits for practice."""
+        """From the lesson. A turn without one practises where no other fork learns now or comes to while it begins."""
         if lesson_of(interaction) is not None:
             with self._learning:
                 return learn(self._base, self._recipe, state.vector, interaction, memory, seed)
         with self._learning.if_free() as free:
             if free and interaction.teaches:
-                return practise(self._base, self._recipe, state.vector, memory, seed)
+                return practise(self._base, self._recipe, state.vector, memory, seed, self._learning.wanted)
         return nothing_learned(self._base)
 
     def _recorded(self, known: Remembered) -> Recorded:

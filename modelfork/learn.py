@@ -10,7 +10,7 @@ state, interaction, memory and seed give the same update.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -73,18 +73,26 @@ def learn(
     return replace(_step(base, recipe, state, lesson.kind, rows, again, drawn, rng), noted=noted)
 
 
-def practise(base: Base, recipe: Recipe, state: NDArray[np.int64], memory: Memory, seed: int) -> Learned:
+def practise(
+    base: Base,
+    recipe: Recipe,
+    state: NDArray[np.int64],
+    memory: Memory,
+    seed: int,
+    wanted: Callable[[], bool] = lambda: False,
+) -> Learned:
     """The update that learns again what the fork has forgotten; EMPTY where it says well enough what it was told.
 
-    For a turn that brings no lesson. What was told is asked in its own or in other words.
+    For a turn that brings no lesson. What was told is asked in its own or in other words. EMPTY also where others want
+    the model to learn with before the step begins: `wanted` is asked while other words are looked for.
     """
     rng, recipe = default_rng(seed), _fitting(base, recipe)
     if not recipe.practice_loss:
         return nothing_learned(base)
-    before = earlier(base, recipe, memory, rng)
+    before = earlier(base, recipe, memory, rng, wanted=wanted)
     rows = rehearsals(base, recipe, memory, rng, before.looked_at)
     again = _worst_first(base, state, rows)[: recipe.rehearsed]
-    if not again or again[0][0] <= recipe.practice_loss_nats:
+    if not again or again[0][0] <= recipe.practice_loss_nats or wanted():
         return nothing_learned(base)
     drawn = skills(base, recipe, before.about)
     return _step(base, recipe, state, "again", [], [one for _, one in again], drawn, rng)
@@ -138,7 +146,7 @@ def _step(
     step, q = rounded(moved.numpy(), encoding)
     # 4. What of that does good.
     fresh = pack([*rows, *drawn.draw(rng)], base.pad)
-    left = guarded(base, state, min(step, recipe.longest_step), q, fresh, before, recipe.anchor_limit_nats)
+    left = guarded(base, state, step, q, fresh, before, recipe.anchor_limit_nats, recipe.longest_step)
     metrics = Metrics(
         loss_before=before,
         learned_tokens=tokens,

@@ -21,7 +21,7 @@ def lesson_of(interaction: Interaction) -> Lesson | None:
     if not interaction.teaches or not question(interaction.messages):
         return None
     messages = asked_of(interaction.messages)
-    if interaction.correction:
+    if interaction.correction.strip():
         return Lesson(messages, interaction.correction, "answer")
     if interaction.is_verdict:
         if not interaction.rating or not interaction.answer:

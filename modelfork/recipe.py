@@ -141,7 +141,7 @@ def default_recipe(anchors_digest: bytes) -> Recipe:
     return Recipe(
         target_loss=ONE // 20,
         eta=ONE,
-        longest_step=1 << 20,
+        longest_step=3 << 19,
         rehearsed=10,
         rewordings=8,
         anchors=18,

@@ -10,12 +10,16 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from modelfork.interaction import Interaction, Message, question
+from modelfork.interaction import Interaction, Message
+from modelfork.lesson import lesson_of
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 MOST = 1_000  # things that a person told, kept to be rehearsed; a step looks at a few tens of them
+LONGEST = 8_192  # characters of one of them: its question and answer, and as much of what went before as finds room
+
+_AROUND = ".,;:!?…·¡¿\"'`´“”„‘’‚«»‹›()[]{}。、，；：！？「」『』（）،؛؟।"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,9 @@ class Wording:
 
 
 def same(text: str) -> str:
-    """Equal for questions that differ in case, spaces and punctuation only."""
-    kept = "".join(sign if sign.isalnum() else " " for sign in text.casefold())
-    return " ".join(kept.split())
+    """Equal for questions that differ in case, spaces and the punctuation around words only: C, C++ and C# differ."""
+    words = (word.strip(_AROUND) for word in text.casefold().split())
+    return " ".join(word for word in words if word)
 
 
 def _put_last(kept: dict[K, V], key: K, value: V) -> None:
@@ -47,6 +51,18 @@ def _put_last(kept: dict[K, V], key: K, value: V) -> None:
     kept[key] = value
     if len(kept) > MOST:
         del kept[next(iter(kept))]
+
+
+def _ending(messages: tuple[Message, ...], room: int) -> tuple[Message, ...]:
+    """The last message and as many turns before it as have room; nothing where it has none itself."""
+    kept = len(messages)
+    for at in range(len(messages) - 1, -1, -1):
+        room -= len(messages[at].content)
+        if room < 0:
+            break
+        if messages[at].role != "assistant":  # a template may refuse an answer without its question
+            kept = at
+    return messages[kept:]
 
 
 class Memory:
@@ -66,37 +82,34 @@ class Memory:
     def remember(self, record_id: bytes, interaction: Interaction) -> None:
         """Take in a recorded interaction: a correction or a liked answer is kept, a disliked one is dropped; a
         statement is kept as what was noted of it."""
-        if not interaction.teaches:
+        lesson = lesson_of(interaction)
+        if lesson is None:
             return
         for cache in (self.worded, self.told, self.topics):
             if len(cache) > 2 * MOST:
                 cache.clear()
-        if not interaction.is_verdict:
+        if lesson.kind == "words":
             for noted in interaction.noted:
-                self._keep(same(noted.question), record_id, (Message("user", noted.question),), noted.answer)
+                self._keep(record_id, (Message("user", noted.question),), noted.answer)
             return
-        asked = same(question(interaction.messages))
+        asked = same(lesson.messages[-1].content)
         judged = interaction.refers_to or record_id  # a verdict in the same request judges its own answer
         earlier = self._judged.get(judged)
-        rating = interaction.rating or 0.0
-        if interaction.correction:
-            answer = interaction.correction
-        elif rating > 0:
-            answer = interaction.answer
-        elif rating < 0:
+        if lesson.kind == "avoid":
             for name in {asked, earlier}:
-                if name is not None and name in self._kept and self._kept[name].answer == interaction.answer:
+                if name is not None and name in self._kept and self._kept[name].answer == lesson.answer:
                     del self._kept[name]
-            return
-        else:
             return
         if earlier is not None:
             self._kept.pop(earlier, None)
         _put_last(self._judged, judged, asked)
-        self._keep(asked, record_id, interaction.messages, answer)
+        self._keep(record_id, lesson.messages, lesson.answer)
 
-    def _keep(self, asked: str, record_id: bytes, messages: tuple[Message, ...], answer: str) -> None:
-        _put_last(self._kept, asked, Rehearsal(record_id, messages, answer))
+    def _keep(self, record_id: bytes, messages: tuple[Message, ...], answer: str) -> None:
+        asked, shown = same(messages[-1].content), _ending(messages, LONGEST - len(answer))
+        self._kept.pop(asked, None)
+        if shown:
+            _put_last(self._kept, asked, Rehearsal(record_id, shown, answer))
 
     def without(self, *asked: str) -> list[Rehearsal]:
         """All that is kept about other questions, oldest first."""

@@ -16,7 +16,10 @@ from modelfork.generate import generate_batch
 from modelfork.interaction import Message
 
 TEMPERATURE = 0.9
-LONGEST = 40  # tokens
+LONGEST = 40  # tokens of what is made
+LONGEST_ASKED = (
+    256  # tokens of what is asked: a longer text is not asked about, sixteen of it at once would hold up all
+)
 
 
 def normal(text: str) -> str:
@@ -26,9 +29,12 @@ def normal(text: str) -> str:
 
 def told(base: Base, text: str, prompt: str) -> tuple[str, str] | None:
     """A question that the statement answers, and what the base answers to it once it was told; None where being told
-    makes no difference, as with a request, or where a word of the answer stands in nothing that was said.
+    makes no difference, as with a request, where a word of the answer stands in nothing that was said, and of a long
+    text.
     """
     said = Message("user", text)
+    if len(base.render((Message("user", prompt + text),), prompt=True)) > LONGEST_ASKED:
+        return None
     try:
         noted, asked = _greedy(base, [(said,), (Message("user", prompt + text),)])
         question = Message("user", asked)
@@ -49,10 +55,12 @@ def _greedy(base: Base, chats: Sequence[Sequence[Message]]) -> list[str]:
 
 
 def rewordings(base: Base, text: str, count: int, seed: int, prompt: str) -> list[str]:
-    """At most `count` rewordings of the text, without duplicates and without the text itself."""
+    """At most `count` rewordings of the text, without duplicates and without the text itself; none of a long one."""
     if count < 1 or not text.strip():
         return []
     asked = base.render([Message("user", prompt + text)], prompt=True)
+    if len(asked) > LONGEST_ASKED:
+        return []
     drawn = int.from_bytes(hashlib.sha256(seed.to_bytes(8, "big", signed=False) + text.encode()).digest()[:7], "big")
     try:
         made = generate_batch(base, None, [asked] * count, LONGEST, temperature=TEMPERATURE, seed=drawn)

@@ -84,14 +84,23 @@ class Guarded:
 
 
 def guarded(
-    base: Base, state: NDArray[np.int64], step: int, q: NDArray[np.int8], batch: Batch, before: float, limit: float
+    base: Base,
+    state: NDArray[np.int64],
+    step: int,
+    q: NDArray[np.int8],
+    batch: Batch,
+    before: float,
+    limit: float,
+    longest: int,
 ) -> Guarded:
     """Try a step at several lengths, on anchor rows that it was not computed from.
 
     Of the lengths that make what was given likelier than it was (`before`, nats a token), and leave the fork no
     further from its base on the anchor rows than `limit` nats a token, or no further than it is, one is kept: as it
     is, longer while that has less loss over all rows, else shorter while that has. Where none does the step is undone.
+    No step that is tried is above `longest`.
     """
+    step = min(step, longest)
 
     @cache
     def tried(quarters: int) -> tuple[float, Guarded]:
@@ -109,7 +118,7 @@ def guarded(
         return whole if one.loss_after < before and near else math.inf
 
     kept = WHOLE
-    while kept < LONGEST and loss(kept + 1) < loss(kept):
+    while kept < LONGEST and step * (kept + 1) // WHOLE <= longest and loss(kept + 1) < loss(kept):
         kept += 1
     while 1 < kept <= WHOLE and (loss(kept) == math.inf or loss(kept - 1) < loss(kept)):
         kept -= 1

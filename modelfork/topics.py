@@ -16,6 +16,7 @@ from modelfork.base import Base
 from modelfork.interaction import Message
 
 HEIGHT = 0.6  # of the layers
+SEEN = 512  # tokens: the end of a longer question
 FEWEST = 16  # anchor questions from which the middle of all questions is known
 
 
@@ -49,7 +50,7 @@ def _direction(state: Tensor, middle: Tensor) -> Tensor:
 
 
 def _state(base: Base, text: str) -> Tensor:
-    prompt = base.render((Message("user", text),), prompt=True)[-base.context :]
+    prompt = base.render((Message("user", text),), prompt=True)[-min(base.context, SEEN) :]
     layer = round(HEIGHT * base.model.config.num_hidden_layers)
     with torch.no_grad(), base.cores.running(None):
         out = base.model.model(input_ids=torch.tensor([prompt]), use_cache=False, output_hidden_states=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from modelfork.interaction import LONGEST_TEXT
 
@@ -21,12 +21,19 @@ def _text_of_parts(content: Any) -> Any:
     if isinstance(content, list):
         if not all(isinstance(part, dict) and part.get("type") == "text" for part in content):
             raise ValueError("only text parts are supported")
-        return "".join(str(part.get("text", "")) for part in content)
+        if not all(isinstance(part.get("text"), str) for part in content):
+            raise ValueError("expected a string as the text of a text part")
+        return "".join(part["text"] for part in content)
     return content
+
+
+def _unless_blank(text: str) -> str:
+    return text if text.strip() else ""
 
 
 # A string with a length is refused where UTF-8 cannot hold it (half of a surrogate pair); a bare `str` is not.
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Correction = Annotated[Text, AfterValidator(_unless_blank)]  # spaces correct nothing
 Rating = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 User = Annotated[str, Field(min_length=1, max_length=LONGEST_USER)]
 RecordId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -121,7 +128,7 @@ class InteractionBody(_WithMessages):
     model_config = ConfigDict(extra="forbid")
 
     answer: Text
-    correction: Text = ""
+    correction: Correction = ""
     rating: Rating | None = None
     comment: Text = ""
     store: bool = True
@@ -133,13 +140,13 @@ class VerdictBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     record_id: RecordId
-    correction: Text = ""
+    correction: Correction = ""
     rating: Rating | None = None
     comment: Text = ""
 
     @model_validator(mode="after")
     def _says_something(self) -> VerdictBody:
-        if not self.correction.strip() and self.rating is None:
+        if not self.correction and self.rating is None:
             raise ValueError("expected a rating, a correction or both")
         return self
 

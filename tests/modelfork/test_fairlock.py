@@ -39,6 +39,17 @@ def test_threads_are_served_in_the_order_in_which_they_came() -> None:
     assert served == list(range(5))
 
 
+def test_who_has_it_can_see_that_somebody_waits_for_it() -> None:
+    lock = FairLock()
+    with lock:
+        assert not lock.wanted()
+        thread = start(lambda: lock.__enter__())
+        waiting(lock, 1)
+        assert lock.wanted()
+    thread.join()
+    assert not lock.wanted()  # it has it
+
+
 def test_who_does_not_want_to_wait_gets_it_only_where_nobody_has_it() -> None:
     lock, found = FairLock(), []
 

@@ -311,6 +311,25 @@ def test_who_was_told_nothing_or_whose_recipe_has_no_practice_practises_nothing(
     assert practise(demo, replace(light, practice_loss=0), genesis(demo), memory, 1).update.encoding == EMPTY
 
 
+def test_practice_gives_way_to_whoever_wants_to_learn_and_looks_for_no_more_words(demo: Base, light: Recipe) -> None:
+    memory = Memory()
+    for number in range(3):
+        said = replace(CORRECTED, messages=(Message("user", f"What is my {number}th dog called?"),), refers_to=b"")
+        memory.remember(bytes([number]) * 16, said)
+    asked = []
+
+    def wanted() -> bool:
+        asked.append(len(memory.worded))
+        return len(asked) > 2
+
+    learned = practise(demo, light, genesis(demo), memory, 1, wanted)
+    assert learned.update.encoding == EMPTY
+    assert (asked, len(memory.worded)) == ([0, 1, 2], 2)
+    late = iter([False, False, False, True])  # after the words, before the step
+    assert practise(demo, light, genesis(demo), memory, 1, lambda: next(late)).update.encoding == EMPTY
+    assert practise(demo, light, genesis(demo), memory, 1).update.encoding != EMPTY
+
+
 def test_what_is_rehearsed_is_learned_the_better_the_more_it_weighs(demo: Base, light: Recipe) -> None:
     memory = Memory()
     memory.remember(REFERS, CORRECTED)

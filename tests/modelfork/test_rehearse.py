@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from modelfork.interaction import Interaction, Message, Noted, question
-from modelfork.rehearse import MOST, Memory, same
+from modelfork.rehearse import LONGEST, MOST, Memory, same
 
 
 def verdict(asked: str, answer: str, number: int, **given: object) -> Interaction:
@@ -40,10 +40,20 @@ def test_corrections_and_liked_answers_are_kept() -> None:
         verdict("What is my dog called?", "Max.", 1, rating=0.0, comment="hm"),
         verdict("What is my dog called?", "Max.", 1, rating=-1.0),
         verdict("What is my dog called?", "Max.", 1, correction="Rex.", teaches=False),
+        verdict("What is my dog called?", "", 1, rating=1.0),
+        verdict("What is my dog called?", "", 1, rating=1.0, correction=" \n"),
+        verdict("", "No idea.", 1, correction="Max."),
+        Interaction((Message("system", "Be kind."),), "No idea.", correction="Max."),
     ],
 )
 def test_what_says_nothing_about_the_right_answer_is_not_kept(nothing: Interaction) -> None:
     assert len(taught(nothing)) == 0
+
+
+def test_what_says_nothing_about_the_right_answer_replaces_nothing() -> None:
+    told = verdict("What is my dog called?", "No idea.", 1, correction="Max.")
+    assert kept(taught(told, verdict("What is my dog called?", "", 2, rating=1.0))) == ["Max."]
+    assert kept(taught(told, verdict("What is my dog called?", "No.", 2, correction=" "))) == ["Max."]
 
 
 def test_the_latest_word_on_a_question_replaces_the_earlier() -> None:
@@ -87,10 +97,44 @@ def test_a_statement_is_kept_as_what_was_noted_of_it_and_a_later_word_replaces_i
 
 
 def test_questions_are_the_same_but_for_case_spaces_and_punctuation() -> None:
-    assert same("  What is MY dog's name?! ") == same("what is my dog s name")
+    assert same("  What is MY (dog's) name ?! ") == same("“what is my dog's name.”")
     assert same("Wie heißt sie?") == same("wie heisst sie")
     assert same("my dog") != same("my cat")
     assert question((Message("user", "a"), Message("assistant", "b"), Message("user", "c"))) == "c"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What do I use C++ for?", "What do I use C for?"),
+        ("What do I use C++ for?", "What do I use C# for?"),
+        ("5 + 3?", "5 - 3?"),
+        ("मेरा दिल कहाँ है?", "मेरी दाल कहाँ है?"),
+        ("What is 😀?", "What is 😡?"),
+    ],
+)
+def test_signs_that_mean_something_make_another_question(one: str, other: str) -> None:
+    assert same(one) != same(other)
+
+
+def test_of_a_long_conversation_only_its_end_is_kept() -> None:
+    turns = [
+        Message(role, f"{number} " + "x" * 1_000) for number in range(10) for role in ("user", "assistant")
+    ]  # fmt: skip
+    said = Interaction((Message("system", "Be kind."), *turns, Message("user", "Who?")), "?", correction="Max.")
+    (one,) = taught(said).without("")
+    assert one.messages[-1] == Message("user", "Who?")
+    assert one.messages[0].role == "user"
+    assert one.messages == said.messages[-len(one.messages) :]
+    assert LONGEST - 3_000 < sum(len(message.content) for message in one.messages) <= LONGEST
+    short = replace(said, messages=(said.messages[0], *said.messages[-3:]))
+    assert taught(short).without("")[0].messages == short.messages
+
+
+def test_what_is_too_long_is_not_kept_nor_what_it_replaces() -> None:
+    told = verdict("What is my dog called?", "No idea.", 1, correction="Max.")
+    assert kept(taught(told, verdict("What is my dog called?", "Max.", 1, correction="x" * LONGEST))) == []
+    assert kept(taught(verdict("x" * LONGEST, "No idea.", 1, correction="Max."))) == []
 
 
 def test_corrections_that_come_with_their_own_turn_do_not_replace_each_other() -> None:

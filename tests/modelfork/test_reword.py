@@ -1,5 +1,6 @@
 """Rewordings follow from the text alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from modelfork.base import Base, load_base
 from modelfork.generate import generate_batch
 from modelfork.interaction import Message
-from modelfork.reword import normal, rewordings
+from modelfork.reword import normal, rewordings, told
 
 PROMPT = "Say it otherwise: "
 
@@ -35,6 +36,13 @@ def test_nothing_to_reword_and_no_room_to(base: Base) -> None:
     assert rewordings(base, "  ", 4, 0, PROMPT) == []
     assert rewordings(base, "Hello", 0, 0, PROMPT) == []
     assert rewordings(base, "Hello " * 100, 4, 0, PROMPT) == []
+
+
+def test_a_long_text_is_not_asked_about_for_all_would_wait(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    roomy = replace(base, context=1 << 20)
+    monkeypatch.setattr("modelfork.reword.generate_batch", lambda *_, **__: pytest.fail("it was asked"))
+    assert rewordings(roomy, "Hello " * 1_000, 4, 0, PROMPT) == []
+    assert told(roomy, "Hello " * 1_000, PROMPT) is None
 
 
 def test_what_reads_equal_is_equal() -> None:

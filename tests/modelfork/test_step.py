@@ -17,7 +17,7 @@ from modelfork.rows import Batch, answer_row, pack
 from modelfork.skills import skills
 from modelfork.step import Guarded, guarded, polyak, rounded
 from modelfork.topics import topics
-from modelfork.update import SIGN_SUMS
+from modelfork.update import SIGN_SUMS, STEP_LIMIT
 
 QUESTION = (Message("user", "What is my dog called?"),)
 
@@ -52,9 +52,15 @@ def lost(base: Base, state: NDArray[np.int64], batch: Batch) -> float:
 
 
 def keep(
-    base: Base, state: NDArray[np.int64], step: int, q: NDArray[np.int8], batch: Batch, limit: float = 10.0
+    base: Base,
+    state: NDArray[np.int64],
+    step: int,
+    q: NDArray[np.int8],
+    batch: Batch,
+    limit: float = 10.0,
+    longest: int = STEP_LIMIT - 1,
 ) -> Guarded:
-    return guarded(base, state, step, q, batch, lost(base, state, batch), limit)
+    return guarded(base, state, step, q, batch, lost(base, state, batch), limit, longest)
 
 
 def test_a_step_that_serves_is_kept(demo: Base, batch: Batch, step: tuple[int, NDArray[np.int8]]) -> None:
@@ -62,6 +68,15 @@ def test_a_step_that_serves_is_kept(demo: Base, batch: Batch, step: tuple[int, N
     assert kept.quarters >= 4
     assert kept.step == step[0] * kept.quarters // 4
     assert kept.loss_after < lost(demo, genesis(demo), batch)
+
+
+def test_no_step_is_longer_than_the_recipe_allows(demo: Base, batch: Batch, step: tuple[int, NDArray[np.int8]]) -> None:
+    short = step[0] // 4
+    assert keep(demo, genesis(demo), short, step[1], batch).step > short  # it would rather be longer
+    for longest in (short, short - 1, short * 5 // 4, short * 2):
+        kept = keep(demo, genesis(demo), short, step[1], batch, longest=longest)
+        assert 0 < kept.step <= longest
+        assert kept.step == min(short, longest) * kept.quarters // 4
 
 
 def test_a_step_that_is_far_too_long_is_shrunk(demo: Base, batch: Batch, step: tuple[int, NDArray[np.int8]]) -> None:
@@ -110,10 +125,10 @@ def test_the_guard_tries_neighbours_only_and_asks_where_the_fork_is_only_for_one
     for times, most in ((1, 3), (2, 4), (40, 6)):
         before = lost(demo, genesis(demo), batch)
         passes.clear()
-        kept = guarded(demo, genesis(demo), step[0] * times, step[1], batch, before, 10.0)
+        kept = guarded(demo, genesis(demo), step[0] * times, step[1], batch, before, 10.0, STEP_LIMIT - 1)
         assert len(passes) <= most, (times, kept.quarters)
     passes.clear()
-    assert guarded(demo, genesis(demo), *step, batch, before, 1e-9).quarters == 0
+    assert guarded(demo, genesis(demo), *step, batch, before, 1e-9, STEP_LIMIT - 1).quarters == 0
     assert len(passes) == 6  # 4, 5, 3, 2, 1, and where it is
 
 

@@ -1,5 +1,6 @@
 """Questions about one thing lie close however they are worded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from modelfork.base import Base, load_base
 from modelfork.recipe import default_recipe
 from modelfork.settings import DEMO_BASE
-from modelfork.topics import FEWEST, topics
+from modelfork.topics import FEWEST, SEEN, topics
 
 ASKED = ("What is my dog called?", "Where do I live?", "What is my hobby?", "What is my sister called?")
 REWORDED = ("Tell me my dog's name.", "In which city do I live?", "Which hobby do I have?", "Tell me my sister's name.")
@@ -51,3 +52,17 @@ def test_each_question_of_an_anchor_row_goes_through_the_model_once(monkeypatch:
     monkeypatch.setattr(base.model.model, "forward", counted)
     topics(base, base.own.topics, sorted(questions))
     assert passes == len(questions)
+
+
+def test_a_long_question_is_known_by_its_end(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = replace(load_base(tiny_base), context=1 << 20)
+    looked_at = []
+    forward = base.model.model.forward
+
+    def counted(*given: object, input_ids: torch.Tensor, **more: object) -> object:
+        looked_at.append(input_ids.shape[1])
+        return forward(*given, input_ids=input_ids, **more)
+
+    monkeypatch.setattr(base.model.model, "forward", counted)
+    topics(base, {}, ["What is it? " * 1_000])
+    assert max(looked_at) == SEEN

@@ -73,6 +73,38 @@ def test_while_learning_is_paused_everything_is_recorded_and_nothing_learned(
     assert not any(meanwhile & set(one["rehearsed"]) for one in told)  # nor is it rehearsed later
 
 
+@pytest.mark.parametrize("store", [True, False])
+def test_a_verdict_that_comes_later_does_not_teach_what_was_said_not_to(
+    http: httpx.Client, fork: str, store: bool
+) -> None:
+    pause(http, fork, store)
+    said = {"messages": ASKED, "answer": "It is 4711.", "store": store}
+    turned = http.post(f"/v1/forks/{fork}/interactions", json=said).raise_for_status().json()
+    pause(http, fork, False)
+    verdict = {"record_id": turned["record_id"], "rating": 1.0}
+    for _ in range(2):  # and one on that verdict
+        judged = http.post(f"/v1/forks/{fork}/verdicts", json=verdict).raise_for_status().json()
+        assert (judged["learned"], judged["noted"]) == (False, [])
+        verdict = {"record_id": judged["record_id"], "correction": "It is 0815."}
+    told = http.get(f"/v1/forks/{fork}/history").json()["history"][1:]
+    assert [(one["teaches"], one["step"]) for one in told] == [(False, 0)] * 3
+
+
+def test_a_verdict_given_while_paused_does_not_forbid_a_later_one_on_an_answer_of_before(
+    http: httpx.Client, fork: str
+) -> None:
+    said = {"messages": ASKED, "answer": "It is 4711."}
+    turned = http.post(f"/v1/forks/{fork}/interactions", json=said).raise_for_status().json()
+    pause(http, fork)
+    liked = {"record_id": turned["record_id"], "rating": 1.0}
+    judged = http.post(f"/v1/forks/{fork}/verdicts", json=liked).raise_for_status().json()
+    pause(http, fork, False)
+    corrected = {"record_id": judged["record_id"], "correction": "It is 0815."}
+    http.post(f"/v1/forks/{fork}/verdicts", json=corrected).raise_for_status()
+    told = http.get(f"/v1/forks/{fork}/history").json()["history"][1:]
+    assert [one["teaches"] for one in told] == [True, False, True]
+
+
 def test_a_paused_record_adds_nothing_to_the_state_as_anybody_who_replays_it_finds(
     house: House, http: httpx.Client, fork: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -40,7 +41,7 @@ def test_a_turn_without_a_lesson_practises_what_was_told_and_says_so(
 ) -> None:
     told = corrected(http, fork)
 
-    def moves(base: Base, recipe: Recipe, state: NDArray[np.int64], memory: Memory, seed: int) -> Learned:
+    def moves(base: Base, recipe: Recipe, state: NDArray[np.int64], memory: Memory, *_: Any) -> Learned:
         # Whether a step does good is chance with so small a base; practice itself is tested over the demo base.
         rehearsed = tuple(one.record_id for one in memory.without())
         return Learned(Update(1, SIGNS, np.ones(len(state), np.int8)), rehearsed)
@@ -85,3 +86,29 @@ def test_nobody_waits_for_practice_while_another_fork_learns(
         learning.result()
     question(http, fork)
     assert len(practised) == 1
+
+
+def test_practice_gives_way_to_a_lesson_that_comes_while_it_begins(
+    http: httpx.Client, fork: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corrected(http, fork)
+    other = http.post("/v1/forks", json={}).raise_for_status().json()["fork_id"]
+    begun, given_up = threading.Event(), []
+
+    def until_wanted(*given: Any) -> Any:
+        begun.set()
+        wanted = given[-1]
+        for _ in range(3_000):
+            if wanted():
+                break
+            threading.Event().wait(0.01)  # a test may poll
+        given_up.append(wanted())
+        return practise(*given)
+
+    monkeypatch.setattr(forks, "practise", until_wanted)
+    with ThreadPoolExecutor(2) as pool:
+        practising = pool.submit(question, http, fork)
+        assert begun.wait(30)
+        corrected(http, other)
+        assert not practising.result()["practised"]
+    assert given_up == [True]
