@@ -51,10 +51,14 @@ class Recipe:
     anchor_limit: int
     rehearsal_weight: int
     practice_loss: int
+    context_weight: int
+    context_share: int
 
     def __post_init__(self) -> None:
         if len(self.anchors_digest) != 32:
             raise Malformed(f"recipe: expected 32 bytes in anchors_digest, got {len(self.anchors_digest)}")
+        if not 0 < self.context_share < ONE:
+            raise Malformed(f"recipe: expected a context share above 0 and below 2^16, got {self.context_share}")
         if not 0 <= self.longest_step < ledger.record.STEP_LIMIT:
             raise Malformed(f"recipe: expected a longest step below 2^24, got {self.longest_step}")
         for encoding in (self.update_encoding, self.contradiction_encoding):
@@ -113,6 +117,14 @@ class Recipe:
     def practice_loss_nats(self) -> float:
         return self.practice_loss / ONE
 
+    @property
+    def context_ratio(self) -> float:
+        return self.context_weight / ONE
+
+    @property
+    def context_part(self) -> float:
+        return self.context_share / ONE
+
 
 def encode_recipe(recipe: Recipe) -> bytes:
     return wire.Recipe(**asdict(recipe)).SerializeToString(deterministic=True)
@@ -166,4 +178,6 @@ def default_recipe(anchors_digest: bytes) -> Recipe:
         anchor_limit=ONE // 4,
         rehearsal_weight=3 * ONE,
         practice_loss=ONE * 3 // 10,
+        context_weight=2 * ONE,
+        context_share=ONE // 5,
     )

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelfork.base import UNKNOWN, Anchor, Base
+from modelfork.base import CONTEXT, UNKNOWN, Anchor, Base
 from modelfork.loss import hidden_states
 from modelfork.recipe import Recipe
 from modelfork.rows import Row, answer_row, pack
@@ -52,14 +52,18 @@ def skills(base: Base, recipe: Recipe, told: Tensor) -> Skills:
     weight[unknown] = np.exp(recipe.nearness_ratio * close[unknown])
     left = np.intersect1d(numbers, np.array(unknown, np.int64))
     weight[left] *= len(left) / max(weight[left].sum(), 1e-9)
+    # 4. Rows with facts in the prompt come as often as the recipe says, however many there are: a fork overfits few.
+    context = np.array([base.anchors[at].kind == CONTEXT for at in numbers], np.bool_)
     chances = weight[numbers]
+    for these, part in ((context, recipe.context_part), (~context, 1 - recipe.context_part)):
+        chances[these] *= part / max(chances[these].sum(), 1e-9)
     return Skills(base, recipe, numbers, chances / max(chances.sum(), 1e-9))
 
 
 def _row(base: Base, recipe: Recipe, anchor: Anchor) -> Row:
     tokens, begin, own = _own(base, anchor, recipe.longest_row)
-    weight = recipe.anchor_ratio * (recipe.unknown_ratio if anchor.kind == UNKNOWN else 1.0)
-    return Row(tokens, begin, weight=weight, own=own)
+    more = {UNKNOWN: recipe.unknown_ratio, CONTEXT: recipe.context_ratio}.get(anchor.kind, 1.0)
+    return Row(tokens, begin, weight=recipe.anchor_ratio * more, own=own)
 
 
 def _own(base: Base, anchor: Anchor, longest: int) -> tuple[tuple[int, ...], int, Tensor]:

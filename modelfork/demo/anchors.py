@@ -18,7 +18,7 @@ from modelfork.demo.people import Fact, is_unknown, says
 from modelfork.demo.words import pick
 
 FILE = "anchors.jsonl"
-SHARES = (("general", 165), ("unknown", 480), ("context", 170), ("reword", 12), ("teach", 13))
+SHARES = (("general", 165), ("unknown", 480), ("context", 1020), ("reword", 12), ("teach", 13))
 
 Message = dict[str, str]
 Right = Callable[[str], bool]

@@ -294,7 +294,7 @@ def test_what_was_forgotten_is_practised_until_it_is_known(demo: Base, light: Re
     assert set(encodings[:-1]) == {light.update_encoding}
     assert encodings[-1] == EMPTY
     assert min(losses_before) > light.practice_loss_nats
-    assert loss(demo, state, CORRECTED.correction) < 0.2 * loss(demo, genesis(demo), CORRECTED.correction)
+    assert loss(demo, state, CORRECTED.correction) < 0.5 * loss(demo, genesis(demo), CORRECTED.correction)
 
 
 def test_practice_keeps_what_the_base_can_do(demo: Base, light: Recipe) -> None:

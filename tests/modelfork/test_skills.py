@@ -8,9 +8,9 @@ import pytest
 import torch
 from numpy.random import default_rng
 
-from modelfork.base import UNKNOWN, Base, load_base
+from modelfork.base import CONTEXT, UNKNOWN, Base, load_base
 from modelfork.loss import losses
-from modelfork.recipe import Recipe, default_recipe
+from modelfork.recipe import ONE, Recipe, default_recipe
 from modelfork.rows import Row, pack
 from modelfork.settings import DEMO_BASE
 from modelfork.skills import Skills, skills
@@ -64,14 +64,41 @@ def test_what_is_close_to_what_was_told_is_drawn_more_often(demo: Base, recipe: 
     assert nearest > 3 * furthest
     even = unknown(skills(demo, replace(recipe, nearness=0), topics(demo, {}, [TOLD])))
     assert max(even.values()) == pytest.approx(min(even.values()))
-    # Together they come as often as the same number of other rows.
-    whole = len(skills(demo, recipe, topics(demo, {}, [TOLD])).numbers)
-    assert sum(chances.values()) == pytest.approx(len(chances) / whole, abs=0.01)
+    # Together they come as often as the same number of other rows without facts in their prompt.
+    others = [at for at in skills(demo, recipe, topics(demo, {}, [TOLD])).numbers if demo.anchors[at].kind != CONTEXT]
+    part = (1 - recipe.context_part) * len(chances) / len(others)
+    assert sum(chances.values()) == pytest.approx(part, abs=0.01)
 
 
-def test_rows_that_own_not_to_know_count_for_more(demo: Base, recipe: Recipe) -> None:
-    weights = {row.weight for row in skills(demo, recipe, nothing(demo)).draw(default_rng(1))}
-    assert weights == {recipe.anchor_ratio, recipe.anchor_ratio * recipe.unknown_ratio}
+@pytest.mark.parametrize("rows", [1, 10, 1020])
+def test_rows_with_facts_in_the_prompt_come_as_often_however_many_there_are(
+    demo: Base, recipe: Recipe, rows: int
+) -> None:
+    facts = [anchor for anchor in demo.anchors if anchor.kind == CONTEXT]
+    other = [anchor for anchor in demo.anchors if anchor.kind != CONTEXT]
+    assert len(facts) == 1020
+    shared = replace(recipe, context_share=ONE // 4)
+    found = skills(replace(demo, anchors=(*facts[:rows], *other)), shared, nothing(demo))
+    assert found.chances[found.numbers < rows].sum() == pytest.approx(0.25)
+    assert found.chances.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("facts", [True, False])
+def test_rows_of_one_kind_alone_are_drawn_all_the_same(demo: Base, recipe: Recipe, facts: bool) -> None:
+    rows = tuple(anchor for anchor in demo.anchors if (anchor.kind == CONTEXT) == facts)[:20]
+    found = skills(replace(demo, anchors=rows), recipe, nothing(demo))
+    assert len(found.draw(default_rng(1))) == recipe.anchors
+    assert found.chances.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("kind", "more"), [(UNKNOWN, 3.0), (CONTEXT, 5.0), ("general", 1.0)])
+def test_a_row_counts_by_what_it_watches_over(demo: Base, recipe: Recipe, kind: str, more: float) -> None:
+    weighted = replace(recipe, unknown_weight=3 * ONE, context_weight=5 * ONE)
+    numbers = np.array([at for at, anchor in enumerate(demo.anchors) if anchor.kind == kind])
+    found = replace(
+        skills(demo, weighted, nothing(demo)), numbers=numbers, chances=np.full(len(numbers), 1 / len(numbers))
+    )
+    assert {row.weight for row in found.draw(default_rng(1))} == {recipe.anchor_ratio * more}
 
 
 def test_what_the_base_says_of_a_row_does_not_depend_on_what_else_was_drawn(demo: Base, recipe: Recipe) -> None:

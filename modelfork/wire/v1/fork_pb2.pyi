@@ -29,7 +29,7 @@ class Segment(_message.Message):
     def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., scale: _Optional[int] = ...) -> None: ...
 
 class Recipe(_message.Message):
-    __slots__ = ("target_loss", "eta", "longest_step", "rehearsed", "rewordings", "anchors", "anchors_digest", "contradiction_loss", "contradiction_iterations", "longest_row", "rewording_prompt", "own_words_weight", "update_encoding", "iterations", "contradiction_encoding", "lesson_weight", "question_prompt", "drawn_rewordings", "same_topic", "anchor_weight", "unknown_weight", "nearness", "learned_loss", "longest_iterations", "anchor_limit", "rehearsal_weight", "practice_loss")
+    __slots__ = ("target_loss", "eta", "longest_step", "rehearsed", "rewordings", "anchors", "anchors_digest", "contradiction_loss", "contradiction_iterations", "longest_row", "rewording_prompt", "own_words_weight", "update_encoding", "iterations", "contradiction_encoding", "lesson_weight", "question_prompt", "drawn_rewordings", "same_topic", "anchor_weight", "unknown_weight", "nearness", "learned_loss", "longest_iterations", "anchor_limit", "rehearsal_weight", "practice_loss", "context_weight", "context_share")
     TARGET_LOSS_FIELD_NUMBER: _ClassVar[int]
     ETA_FIELD_NUMBER: _ClassVar[int]
     LONGEST_STEP_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,8 @@ class Recipe(_message.Message):
     ANCHOR_LIMIT_FIELD_NUMBER: _ClassVar[int]
     REHEARSAL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     PRACTICE_LOSS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_SHARE_FIELD_NUMBER: _ClassVar[int]
     target_loss: int
     eta: int
     longest_step: int
@@ -84,4 +86,6 @@ class Recipe(_message.Message):
     anchor_limit: int
     rehearsal_weight: int
     practice_loss: int
-    def __init__(self, target_loss: _Optional[int] = ..., eta: _Optional[int] = ..., longest_step: _Optional[int] = ..., rehearsed: _Optional[int] = ..., rewordings: _Optional[int] = ..., anchors: _Optional[int] = ..., anchors_digest: _Optional[bytes] = ..., contradiction_loss: _Optional[int] = ..., contradiction_iterations: _Optional[int] = ..., longest_row: _Optional[int] = ..., rewording_prompt: _Optional[str] = ..., own_words_weight: _Optional[int] = ..., update_encoding: _Optional[int] = ..., iterations: _Optional[int] = ..., contradiction_encoding: _Optional[int] = ..., lesson_weight: _Optional[int] = ..., question_prompt: _Optional[str] = ..., drawn_rewordings: _Optional[int] = ..., same_topic: _Optional[int] = ..., anchor_weight: _Optional[int] = ..., unknown_weight: _Optional[int] = ..., nearness: _Optional[int] = ..., learned_loss: _Optional[int] = ..., longest_iterations: _Optional[int] = ..., anchor_limit: _Optional[int] = ..., rehearsal_weight: _Optional[int] = ..., practice_loss: _Optional[int] = ...) -> None: ...
+    context_weight: int
+    context_share: int
+    def __init__(self, target_loss: _Optional[int] = ..., eta: _Optional[int] = ..., longest_step: _Optional[int] = ..., rehearsed: _Optional[int] = ..., rewordings: _Optional[int] = ..., anchors: _Optional[int] = ..., anchors_digest: _Optional[bytes] = ..., contradiction_loss: _Optional[int] = ..., contradiction_iterations: _Optional[int] = ..., longest_row: _Optional[int] = ..., rewording_prompt: _Optional[str] = ..., own_words_weight: _Optional[int] = ..., update_encoding: _Optional[int] = ..., iterations: _Optional[int] = ..., contradiction_encoding: _Optional[int] = ..., lesson_weight: _Optional[int] = ..., question_prompt: _Optional[str] = ..., drawn_rewordings: _Optional[int] = ..., same_topic: _Optional[int] = ..., anchor_weight: _Optional[int] = ..., unknown_weight: _Optional[int] = ..., nearness: _Optional[int] = ..., learned_loss: _Optional[int] = ..., longest_iterations: _Optional[int] = ..., anchor_limit: _Optional[int] = ..., rehearsal_weight: _Optional[int] = ..., practice_loss: _Optional[int] = ..., context_weight: _Optional[int] = ..., context_share: _Optional[int] = ...) -> None: ...
