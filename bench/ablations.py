@@ -121,7 +121,7 @@ def taught_offline(
     drawn = skills(base, recipe, {}, [one.same for one in asked])
     numbers = torch.zeros(base.cores.dimension)
     for step in range(STEPS):
-        batch = pack([*islice(facts, AT_ONCE), *drawn.draw(rng)], base.pad)
+        batch = pack([*islice(facts, AT_ONCE), *drawn.draw(rng)], base)
         _, loss, grad = gradient(base, numbers, batch)
         eta = recipe.eta_ratio * min(1.0, (STEPS - step) / (STEPS * (1 - SHORTER_FROM)))
         numbers = numbers - eta * polyak(grad, loss - batch.taught * recipe.target_loss_nats, SIGNS)

@@ -11,28 +11,24 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from jinja2 import TemplateError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from modelfork import basis as bases
 from modelfork.cores import Cores
-from modelfork.errors import ForkError, Malformed, Unsuited
+from modelfork.errors import Malformed, Unsuited
 from modelfork.interaction import Message
 from modelfork.layout import Layout, Segment, decode_layout, encode_layout, layout_digest
 from modelfork.manifest import ANCHORS, BASIS, LAYOUT, base_digest, digests, present, read_manifest, write_manifest
+from modelfork.pretrained import Numbers, end_of, ends_of, expect_folder, read_model, takes_system
 
 ROLES = ("system", "user", "assistant")
-
-Numbers = Literal["float32", "bfloat16"]
-
 
 UNKNOWN, CONTEXT = "unknown", "context"  # kinds of anchors: one owns not to know, one was told what it is asked
 
@@ -62,6 +58,7 @@ class Base:
     model: Any  # a causal LM: eval, frozen, its projections replaced by `Cored`
     tokenizer: Any
     cores: Cores
+    device: torch.device  # where the model is; what is kept of a fork stays on the CPU
     layout: Layout
     layout_digest: bytes
     anchors: tuple[Anchor, ...]
@@ -92,6 +89,10 @@ class Base:
             raise Malformed(f"chat: the model's template does not take messages of {roles} in this order") from None
         return [int(token) for token in made]
 
+    def placed(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Rows of tokens, all of one length, where the model takes them (rows, tokens)."""
+        return torch.tensor(tokens, dtype=torch.long, device=self.device)
+
     def tokens(self, text: str) -> list[int]:
         """Tokens of bare text."""
         return [int(token) for token in self.tokenizer.encode(self._plain(text), add_special_tokens=False)]
@@ -120,13 +121,14 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def load_base(folder: Path, numbers: Numbers = "float32") -> Base:
-    """Read and check a folder that `prepare_base` finished. The model runs in `numbers`, its cores in float32.
+def load_base(folder: Path, numbers: Numbers = "float32", device: str = "cpu") -> Base:
+    """Read and check a folder that `prepare_base` finished. The model runs on `device` in `numbers`, its cores in
+    float32.
 
     Raises Unsuited where a file is missing or not the one that the manifest names, where the folder holds a file of
-    the model that it does not name, or where the parts do not fit together.
+    the model that it does not name, where the parts do not fit together, or where there is no such device.
     """
-    _expect_folder(folder)
+    expect_folder(folder)
     # 1. Every file is the one that the manifest names, and none is beside it that would be read unchecked.
     named = read_manifest(folder)
     # 2. The layout belongs to this base and this basis.
@@ -135,7 +137,7 @@ def load_base(folder: Path, numbers: Numbers = "float32") -> Base:
     if layout.base_digest != base_digest(named) or layout.basis_digest != bytes.fromhex(named[BASIS]):
         raise Unsuited(f"base: {LAYOUT} belongs to another base or basis")
     # 3. Model and tokenizer fit each other.
-    model, tokenizer = _read_model(folder, numbers)
+    model, tokenizer = read_model(folder, numbers, device)
     # 4. The cores fit the model.
     try:
         found: Mapping[str, Tensor] = read_tensors((folder / BASIS).read_bytes())
@@ -161,11 +163,12 @@ def _together(
     anchors_digest: bytes,
 ) -> Base:
     cores = Cores(model, layout, basis)
-    ends, context = _ends(model, tokenizer), int(model.config.max_position_embeddings)
+    ends, context = ends_of(model, tokenizer), int(model.config.max_position_embeddings)
     return Base(
         model=model,
         tokenizer=tokenizer,
         cores=cores,
+        device=cores.scale.device,
         layout=layout,
         layout_digest=layout_digest(layout_bytes),
         anchors=tuple(anchors),
@@ -173,10 +176,10 @@ def _together(
         context=context,
         row=min(context, int(getattr(model.config, "sliding_window", None) or context)),
         ends=ends,
-        end=_end(tokenizer, ends),
+        end=end_of(tokenizer, ends),
         pad=int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else min(ends),
         specials=tuple(sorted(map(str, tokenizer.get_added_vocab()), key=len, reverse=True)),
-        takes_system=_takes_system(tokenizer),
+        takes_system=takes_system(tokenizer),
     )
 
 
@@ -193,6 +196,7 @@ def prepare_base(
     rank: int,
     own_rows: Callable[[Base], Sequence[Anchor]] | None = None,
     own_basis: Callable[[Base], Mapping[str, Tensor] | None] | None = None,
+    device: str = "cpu",
 ) -> None:
     """Write basis, layout and manifest beside a model, the manifest last: what stops before it can be done again.
 
@@ -200,11 +204,11 @@ def prepare_base(
     The basis is that of the weights, unless `own_basis` has a better one for this base and its rows.
     Raises Unsuited where there is no usable model, or neither rows nor what makes them.
     """
-    _expect_folder(folder)
+    expect_folder(folder)
     there = (folder / ANCHORS).is_file()
     if not there and own_rows is None:
         raise Unsuited(f"base: {ANCHORS} is missing; an empty file means no anchor rows")
-    model, tokenizer = _read_model(folder, "float32")
+    model, tokenizer = read_model(folder, "float32", device)
     found: Mapping[str, Tensor] = bases.compute(model, rank)
     named = digests(folder, present(folder))
     layout, _ = _layout_over(named, found)
@@ -228,124 +232,6 @@ def _layout_over(named: Mapping[str, str], found: Mapping[str, Tensor]) -> tuple
     )
     basis = cast(bytes, write_tensors(dict(found)))
     return Layout(base_digest(named), hashlib.sha256(basis).digest(), segments), basis
-
-
-def _expect_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise Unsuited(
-            f"base: {folder} is no folder here, and nothing is fetched: give the path of a local folder that holds "
-            "config.json, model.safetensors (or its shards) and the tokenizer's files"
-        )
-
-
-def _read_model(folder: Path, numbers: Numbers) -> tuple[Any, Any]:
-    """Model on the CPU and its tokenizer, after the checks that need both."""
-    transformers_logging.disable_progress_bar()  # neither a bar for each load nor a table of what is wrong
-    transformers_logging.set_verbosity_error()  # has a place in a service's log: what is wrong is raised in a line
-    # 1. The weights are there, whole, and nothing that would have to be run or unpacked.
-    _check_weights(folder)
-    # 2. Transformers can read config, tokenizer and model.
-    part = "config.json"
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if getattr(config, "quantization_config", None):
-            raise Unsuited("base: the weights are quantised; expected float32, float16 or bfloat16")
-        part = "the tokenizer"
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        part = "the model"
-        model, told = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, numbers),
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation="eager" if _caps_scores(config) else "sdpa",
-            output_loading_info=True,
-        )
-    except ForkError:
-        raise
-    except Exception as error:  # a folder with rubbish in it makes them fail in every way there is
-        raise Unsuited(f"base: transformers cannot read {part} ({type(error).__name__})") from None
-    # 3. No weight was left to chance: transformers draws those that it does not find.
-    if told["missing_keys"]:
-        some = sorted(told["missing_keys"])
-        raise Unsuited(f"base: the weights lack {some[0]} and {len(some) - 1} others that config.json asks for")
-    # 4. It is a language model of the shape that a step goes through.
-    if not hasattr(model, "model") or not hasattr(model, "lm_head") or not hasattr(config, "max_position_embeddings"):
-        raise Unsuited(f"base: {type(model).__name__} is no causal language model of text alone")
-    if not isinstance(config.max_position_embeddings, int) or config.max_position_embeddings < 1:
-        raise Unsuited("base: config.json says of no token that there is room for it (max_position_embeddings)")
-    # 5. Model and tokenizer fit each other.
-    if not getattr(tokenizer, "chat_template", None):
-        raise Unsuited("base: the tokenizer has no chat template")
-    rows = model.get_input_embeddings().weight.shape[0]
-    tokens = max(len(tokenizer), max(tokenizer.get_vocab().values(), default=0) + 1)
-    if tokens > rows:
-        raise Unsuited(f"base: the tokenizer has {tokens} tokens, the embedding {rows} rows")
-    ends = _ends(model, tokenizer)
-    if not ends:
-        raise Unsuited("base: neither model nor tokenizer says which token ends a turn")
-    if max(ends) >= rows:
-        raise Unsuited(f"base: token {max(ends)} is to end a turn, the embedding has {rows} rows")
-    _end(tokenizer, ends)  # the template must hold for a question and its answer
-    model.eval().requires_grad_(False)
-    return model, tokenizer
-
-
-def _check_weights(folder: Path) -> None:
-    """Every safetensors file can be opened: its header is one, and its length is what that says."""
-    files = [name for name in present(folder) if name.startswith("model") and name.endswith(".safetensors")]
-    if not files:
-        raise Unsuited("base: no weights in the folder; expected model.safetensors, or its shards")
-    for name in files:
-        try:
-            with safe_open(folder / name, framework="pt"):
-                pass
-        except (OSError, SafetensorError):
-            raise Unsuited(f"base: {name} is not a whole safetensors file") from None
-
-
-def _caps_scores(config: Any) -> bool:
-    """Whether attention scores are capped, as in Gemma 2: torch's own attention cannot do that."""
-    return config.model_type == "gemma2" or bool(getattr(config, "attn_logit_softcapping", None))
-
-
-def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The tokens that end a turn, by any of the three places that may say so."""
-    said = (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id)
-    named = [one for each in said for one in (each if isinstance(each, list) else [each]) if one is not None]
-    if not all(isinstance(one, int) for one in named):
-        raise Unsuited("base: expected the token that ends a turn (eos_token_id) as a number or a list of numbers")
-    return frozenset(named)
-
-
-def _end(tokenizer: Any, ends: frozenset[int]) -> int:
-    """What the template closes an answer with, where that ends a turn; else the tokenizer's own end of text.
-
-    The two differ: Phi-3 and Gemma close a turn with a marker, and end a text with another.
-    """
-    asked = {"role": "user", "content": "1"}
-    try:
-        whole = tokenizer.apply_chat_template(
-            [asked, {"role": "assistant", "content": "2"}], tokenize=True, return_dict=False
-        )
-        prompt = tokenizer.apply_chat_template([asked], tokenize=True, add_generation_prompt=True, return_dict=False)
-    except (TemplateError, ValueError, TypeError) as error:
-        raise Unsuited(f"base: the chat template fails on a question and its answer ({type(error).__name__})") from None
-    closing = [int(token) for token in whole[len(prompt) :] if token in ends]
-    if closing:
-        return closing[0]
-    return int(tokenizer.eos_token_id) if tokenizer.eos_token_id is not None else min(ends)
-
-
-def _takes_system(tokenizer: Any) -> bool:
-    """Whether the template has a place for a system message: Gemma's refuses one, others leave it out unsaid."""
-    mark = "Answer briefly."
-    chat = [{"role": "system", "content": mark}, {"role": "user", "content": "1"}]
-    try:
-        return mark in tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    except TemplateError:
-        return False
 
 
 def _system_said_by_user(messages: Sequence[Message]) -> Sequence[Message]:

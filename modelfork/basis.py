@@ -31,6 +31,6 @@ def compute(model: nn.Module, rank: int) -> dict[str, Tensor]:
         if not torch.isfinite(linear.weight).all():
             raise Unsuited(f"basis: {name} has numbers that are not finite")
         left, values, right = torch.linalg.svd(linear.weight.detach().float(), full_matrices=False)
-        basis[name + ".a"] = right[:rank].contiguous().half()
-        basis[name + ".b"] = (left[:, :rank] * values[:rank]).contiguous().half()
+        basis[name + ".a"] = right[:rank].contiguous().half().cpu()
+        basis[name + ".b"] = (left[:, :rank] * values[:rank]).contiguous().half().cpu()
     return basis

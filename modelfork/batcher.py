@@ -179,7 +179,7 @@ class Batcher:
         if width:
             padded = [piece + [self._base.pad] * (width - len(piece)) for piece in pieces]
             with self._base.cores.running(self._cores_of(self._arriving)):
-                self._prompts.feed(torch.tensor(padded), list(map(len, pieces)))
+                self._prompts.feed(self._base.placed(padded), list(map(len, pieces)))
         for row, piece in zip(self._arriving, pieces, strict=True):
             row.fed += len(piece)
 
@@ -197,7 +197,7 @@ class Batcher:
     def _say(self) -> None:
         """One token of every row."""
         with self._base.cores.running(self._cores_of(self._rows)):
-            logits = self._cache.feed(torch.tensor([[row.token] for row in self._rows]))  # (rows, vocabulary)
+            logits = self._cache.feed(self._base.placed([[row.token] for row in self._rows]))  # (rows, vocabulary)
         likeliest = logits.argmax(-1).tolist()  # of all at once: one by one it takes as long as a layer
         for row, one, token in list(zip(self._rows, logits, likeliest, strict=True)):
             if not self._says(row, one[None], token):

@@ -202,11 +202,15 @@ def replay(
 
 
 def prepare(
-    path: Annotated[str, typer.Argument(help="A local folder of a Hugging Face causal language model.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A Hugging Face causal language model: a local folder, or a name that is in the cache."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Compute basis, layout and anchor rows of a model and store them beside it, with digests. Fetches nothing.
 
+    Of a name that this machine's Hugging Face cache has (owner/name), the files are linked into a folder ./name first.
     A folder that was prepared before is only checked. An anchors.jsonl that is there stays.
     """
     _expect_torch()
@@ -214,4 +218,5 @@ def prepare(
     from modelfork.settings import read_settings
 
     with _refusals():
-        command(Path(path), read_settings().torch_threads, as_json)
+        settings = read_settings()
+        command(model, settings.torch_threads, settings.base_device, as_json)

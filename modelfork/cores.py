@@ -4,7 +4,7 @@ Two ways to run. *Merged*: one user for the whole batch. W + B C A is computed o
 base, and a gradient with respect to C needs two thin products more, never a full one. *By rows*: every row of the
 batch has cores of its own, so that one batch serves many users; [W; A] is one product.
 
-Cores, A and B are float32 whatever the base is in. In a base of bfloat16 nothing is merged, for W has eight bits and
+Cores, A and B are float32 whatever the base is in. In a base of bfloat16, or of four bits, nothing is merged, for W
 would round a user's small numbers away: B C A x is computed in float32 beside W x, for one user or many.
 
 The base's weights are never written. One model is one set of switches, so one thread uses it at a time: `running`
@@ -79,6 +79,7 @@ class Cored(nn.Module):
     def __init__(self, linear: nn.Linear, a: Tensor, b: Tensor, switch: Switch, at: int) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
+        a, b = a.to(linear.weight.device), b.to(linear.weight.device)
         self.exact = linear.weight.dtype == torch.float32
         if self.exact:
             wide = torch.cat([linear.weight.detach(), a])  # (out + rank, in)
@@ -93,6 +94,7 @@ class Cored(nn.Module):
         self.a: Tensor
         self.b: Tensor
         self._switch = [switch]  # in a list: no module, and no part of the model's state
+        self._plain = [linear]  # likewise; one of four bits alone knows how to multiply
         self._at = at
 
     def merged(self, core: Tensor) -> Tensor:
@@ -100,14 +102,19 @@ class Cored(nn.Module):
             return self.weight.detach()
         return torch.addmm(self.weight.detach(), self.b, core @ self.a)  # (out, in)
 
+    def _own(self, x: Tensor) -> Tensor:
+        """What the base has there."""
+        y: Tensor = self._plain[0](x)
+        return y
+
     def forward(self, x: Tensor) -> Tensor:
         running, bias = self._switch[0].running, self.bias
         if running is None:
-            return functional.linear(x, self.weight, bias)
+            return self._own(x)
         if not self.exact:
             core = running.cores[self._at]  # (rank, rank) or (batch, rank, rank)
             inner = functional.linear(x.float(), self.a) @ core.transpose(-2, -1)  # (batch, tokens, rank)
-            y = functional.linear(x, self.weight, bias)
+            y = self._own(x)
             return (y.float() + functional.linear(inner, self.b)).to(y.dtype)
         if isinstance(running, Merged):
             core, weight = running.cores[self._at], running.weights[self._at]
@@ -144,7 +151,8 @@ class Cores:
         self._shapes = [(segment.rows, segment.columns) for segment in layout.segments]
         self._sizes = [rows * columns for rows, columns in self._shapes]
         scales = [2.0**segment.scale for segment in layout.segments]
-        self.scale = torch.tensor(np.repeat(np.array(scales, np.float32), self._sizes))  # (dimension,)
+        numbers = np.repeat(np.array(scales, np.float32), self._sizes)
+        self.scale = torch.from_numpy(numbers).to(next(model.parameters()).device)  # (dimension,)
         modules = dict(model.named_modules())
         self._modules: list[Cored] = []
         for at, segment in enumerate(layout.segments):
@@ -161,10 +169,10 @@ class Cores:
             setattr(modules[parent], leaf, self._modules[-1])
 
     def numbers(self, states: NDArray[np.int64]) -> Tensor:
-        """States (..., dimension) as float32 in units of 2^24: what gradients are taken of."""
+        """States (..., dimension) as float32 in units of 2^24, where the model is: what gradients are taken of."""
         if states.shape[-1:] != (self.dimension,):
             raise Unsuited(f"cores: states of shape {states.shape}, expected {self.dimension} numbers each")
-        return torch.from_numpy(states.astype(np.float32) * np.float32(UNIT))
+        return torch.from_numpy(states.astype(np.float32) * np.float32(UNIT)).to(self.scale.device)
 
     def merged(self, numbers: Tensor) -> Merged:
         """Of (dimension,) numbers; differentiable with respect to them."""

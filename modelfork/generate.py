@@ -54,7 +54,7 @@ def _generate(
     drawn = torch.Generator().manual_seed(sampling.seed % 2**63)
     cores = base.cores.of(state)
     cache = DynamicCache(config=base.model.config)
-    fed = torch.tensor([list(prompt)])  # (1, tokens)
+    fed = base.placed([prompt])  # (1, tokens)
     for _ in range(most):
         with torch.inference_mode(), base.cores.running(cores):
             logits = base.model(input_ids=fed, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1:]
@@ -62,19 +62,19 @@ def _generate(
         yield token
         if token in base.ends:
             return
-        fed = torch.tensor([[token]])
+        fed = base.placed([[token]])
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, drawn: torch.Generator) -> Tensor:
-    """A token for each row of logits (rows, vocabulary) -> (rows,)."""
+    """A token for each row of logits (rows, vocabulary) -> (rows,). Drawn on the CPU, by whose generator a seed is."""
     if temperature <= 0:
         return logits.argmax(-1)
-    chances = torch.softmax(logits.double() / temperature, -1)
+    chances = torch.softmax(logits.cpu().double() / temperature, -1)
     if top_p < 1:
         ordered, at = chances.sort(-1, descending=True)
         ordered[ordered.cumsum(-1) - ordered >= top_p] = 0  # the first always stays
         chances = torch.zeros_like(chances).scatter(-1, at, ordered)
-    return torch.multinomial(chances, 1, generator=drawn)[:, 0]
+    return torch.multinomial(chances, 1, generator=drawn)[:, 0].to(logits.device)
 
 
 class TextStream:
@@ -159,8 +159,8 @@ def generate_batch(
     most = min(most, base.context - longest)
     if most < 1:
         raise TooLong(f"generate: a prompt of {longest} tokens, the base has room for {base.context - 1}")
-    fed = torch.tensor([[base.pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts])  # (rows, longest)
-    seen = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])  # (rows, longest)
+    fed = base.placed([[base.pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts])  # (rows, longest)
+    seen = base.placed([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])  # (rows, longest)
     drawn = torch.Generator().manual_seed(seed % 2**63)
     ids = _batch(base, base.cores.of(states), fed, seen, most, temperature, drawn)
     return [base.text(row).strip() for row in ids]

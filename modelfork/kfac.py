@@ -47,7 +47,7 @@ class Moments:
 
 def kfac_basis(base: Base, seed: int = 0) -> dict[str, Tensor] | None:
     """`<name>.a` (rank, in) and `<name>.b` (out, rank) in float16 for each core of the layout, or None where the
-    anchor rows are too few or the model too wide for it. The model is on the CPU in float32.
+    anchor rows are too few or the model too wide for it. The model is in float32.
     """
     teaching = list(_evenly([row for anchor in base.anchors for row in _untold(base, anchor)]))
     kept = [_row(base, anchor.messages) for anchor in _evenly(base.anchors)]
@@ -58,7 +58,7 @@ def kfac_basis(base: Base, seed: int = 0) -> dict[str, Tensor] | None:
     basis: dict[str, Tensor] = {}
     for name, moments in found.items():
         a, b = _directions(moments, ranks[name])
-        basis[name + ".a"], basis[name + ".b"] = a.contiguous().half(), b.contiguous().half()
+        basis[name + ".a"], basis[name + ".b"] = a.contiguous().half().cpu(), b.contiguous().half().cpu()
     return basis
 
 
@@ -126,13 +126,13 @@ def _moments(
     with base.cores.running(None), _watched(base, found.values()):
         for row in kept:
             logits = _logits(base, row)
-            drawn = torch.multinomial(torch.softmax(logits.detach(), -1), 1, generator=generator)[:, 0]
-            functional.cross_entropy(logits, drawn, reduction="sum").backward()
+            drawn = torch.multinomial(torch.softmax(logits.detach().cpu(), -1), 1, generator=generator)[:, 0]
+            functional.cross_entropy(logits, drawn.to(base.device), reduction="sum").backward()
             for one in found.values():
                 one.inputs += one.x.T @ one.x
                 one.outputs += one.g.T @ one.g
         for row in teaching:
-            functional.cross_entropy(_logits(base, row), torch.tensor(row.tokens[row.begin :])).backward()
+            functional.cross_entropy(_logits(base, row), base.placed([row.tokens[row.begin :]])[0]).backward()
             for one in found.values():
                 one.taught_inputs += one.x.T @ (one.g @ one.g.T) @ one.x
                 one.taught_outputs += one.g.T @ (one.x @ one.x.T) @ one.g
@@ -140,14 +140,15 @@ def _moments(
 
 
 def _nothing_seen(module: nn.Module) -> Moments:
-    rows, columns = module.get_parameter("weight").shape
-    inputs, outputs = torch.zeros(columns, columns), torch.zeros(rows, rows)
+    weight = module.get_parameter("weight")
+    (rows, columns), where = weight.shape, weight.device
+    inputs, outputs = torch.zeros(columns, columns, device=where), torch.zeros(rows, rows, device=where)
     return Moments(module, inputs, outputs, inputs.clone(), outputs.clone())
 
 
 def _logits(base: Base, row: Row) -> Tensor:
     """(losses, vocabulary)"""
-    logits: Tensor = base.model(input_ids=torch.tensor([row.tokens]), use_cache=False).logits
+    logits: Tensor = base.model(input_ids=base.placed([row.tokens]), use_cache=False).logits
     return logits[0, row.begin - 1 : -1].float()
 
 

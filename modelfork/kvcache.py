@@ -36,7 +36,7 @@ class RowCache:
         rows, width = tokens.shape
         lengths = self.lengths or [0] * rows
         self._longest = max(lengths) + width
-        self._to = torch.tensor(lengths)[:, None] + torch.arange(width)
+        self._to = torch.tensor(lengths, device=tokens.device)[:, None] + torch.arange(width, device=tokens.device)
         self._index = {}
         logits: Tensor = self._base.model(
             input_ids=tokens,
@@ -67,7 +67,9 @@ class RowCache:
     def _places_of(self, held: Tensor) -> Tensor:
         """Of the tokens under way, in what a layer holds seen as (places * heads * positions, width)."""
         _, heads, positions, _ = held.shape
-        row, head = torch.arange(len(self._to))[:, None, None], torch.arange(heads)[None, :, None]
+        device = self._to.device
+        row = torch.arange(len(self._to), device=device)[:, None, None]
+        head = torch.arange(heads, device=device)[None, :, None]
         return ((row * heads + head) * positions + self._to[:, None]).flatten()
 
     def take(self, other: RowCache, at: int = 0) -> None:
@@ -110,7 +112,7 @@ def _masks(base: Base, places: Tensor, longest: int) -> Tensor | dict[str, Tenso
     config = base.model.config
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ("sliding_attention" if window else "full_attention",))
-    back = places[:, None, :, None] - torch.arange(longest)  # how far each position lies back
+    back = places[:, None, :, None] - torch.arange(longest, device=places.device)  # how far each position lies back
     masks = {kind: base.mask(_seen(back, window if kind == "sliding_attention" else None)) for kind in sorted(kinds)}
     return masks if len(masks) > 1 else next(iter(masks.values()))
 

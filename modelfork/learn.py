@@ -117,7 +117,7 @@ def _step(
     nothing = empty(base.cores.dimension)
     rows, rehearsed = [*lesson, *(row for row, _ in again)], tuple(record_id for _, record_id in again)
     # 1. Where the fork is.
-    batch = pack([*rows, *drawn.draw(rng)], base.pad)
+    batch = pack([*rows, *drawn.draw(rng)], base)
     numbers = base.cores.numbers(state)
     before, loss, grad = gradient(base, numbers, batch)
     tokens = len(batch.targets)
@@ -137,15 +137,15 @@ def _step(
         taken += 1
         if taken == most:
             break
-        batch = pack([*rows, *drawn.draw(rng)], base.pad)
+        batch = pack([*rows, *drawn.draw(rng)], base)
         tokens += len(batch.targets)
         own, loss, grad = gradient(base, numbers + moved, batch)
         if taken >= iterations and own <= recipe.learned_loss_nats:
             break
     # 3. What of that the encoding can say.
-    step, q = rounded(moved.numpy(), encoding)
+    step, q = rounded(moved, encoding)
     # 4. What of that does good.
-    fresh = pack([*rows, *drawn.draw(rng)], base.pad)
+    fresh = pack([*rows, *drawn.draw(rng)], base)
     left = guarded(base, state, step, q, fresh, before, recipe.anchor_limit_nats, recipe.longest_step)
     metrics = Metrics(
         loss_before=before,
@@ -192,8 +192,8 @@ def _worst_first(
     """The rows that the fork says worst now first, each with its loss in nats a token."""
     if not rows:
         return []
-    batch = pack([row for row, _ in rows], base.pad)
+    batch = pack([row for row, _ in rows], base)
     with torch.inference_mode(), base.cores.running(base.cores.of(state)):
-        each = losses(base, batch).split([len(row.tokens) - row.begin for row, _ in rows])
+        each = losses(base, batch).cpu().split([len(row.tokens) - row.begin for row, _ in rows])
     said = [(float(one.mean()), row) for one, row in zip(each, rows, strict=True)]
     return sorted(said, key=lambda one: -one[0])

@@ -15,8 +15,9 @@ from modelfork.settings import read_settings
 if TYPE_CHECKING:
     import ledger
     from ledger import service
-    from modelfork.base import Base, Numbers
+    from modelfork.base import Base
     from modelfork.forks import ForkManager
+    from modelfork.pretrained import Numbers
     from modelfork.recipe import Recipe
     from modelfork.settings import ForkSettings
     from modelfork.snapshots import Snapshots
@@ -54,7 +55,7 @@ def open_manager(
     """The forks of a house on the base of the settings; where the house has a folder `data`, with snapshots in it."""
     from modelfork.forks import ForkManager
 
-    base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers)
+    base, recipe = open_base(settings.base, settings.torch_threads, settings.base_numbers, settings.base_device)
     snapshots = open_snapshots(data, random) if data else None
     return ForkManager(log, keystore, base, recipe, now, random, settings.live_forks, snapshots)
 
@@ -66,11 +67,11 @@ def open_snapshots(data: Path, random: Callable[[int], bytes]) -> Snapshots:
     return Snapshots(data / "snapshots", random)
 
 
-def open_base(folder: Path, threads: int, numbers: Numbers = "float32") -> tuple[Base, Recipe]:
+def open_base(folder: Path, threads: int, numbers: Numbers = "float32", device: str = "cpu") -> tuple[Base, Recipe]:
     """The base, checked, and the recipe that goes with its anchor rows."""
     from modelfork.base import load_base, use_threads
     from modelfork.recipe import default_recipe
 
     use_threads(threads)
-    base = load_base(folder, numbers)
+    base = load_base(folder, numbers, device)
     return base, default_recipe(base.anchors_digest)

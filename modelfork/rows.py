@@ -63,8 +63,11 @@ def _cut(tokens: list[int], begin: int, longest: int) -> Row:
     return Row(tuple(tokens[cut:]), max(1, begin - cut))
 
 
-def pack(rows: Sequence[Row], pad: int) -> Batch:
-    """Longest first into bins of one width: short rows share a bin, no row sees another, its positions are its own."""
+def pack(rows: Sequence[Row], base: Base) -> Batch:
+    """Longest first into bins of one width: short rows share a bin, no row sees another, its positions are its own.
+
+    Made on the CPU and put where the model is.
+    """
     width = max(WIDTH, max(len(row.tokens) for row in rows))
     space: list[int] = []
     placed = [(0, 0)] * len(rows)  # bin and start of each row
@@ -75,7 +78,7 @@ def pack(rows: Sequence[Row], pad: int) -> Batch:
             space.append(width)
         placed[number] = (at, width - space[at])
         space[at] -= size
-    tokens = np.full((len(space), width), pad, np.int64)
+    tokens = np.full((len(space), width), base.pad, np.int64)
     places = np.zeros((len(space), width), np.int64)
     owner = np.full((len(space), width), -1, np.int64)
     counted: list[int] = []
@@ -98,15 +101,15 @@ def pack(rows: Sequence[Row], pad: int) -> Batch:
     own = [row.own for row in rows if row.own is not None]
     seen = (owner[:, :, None] == owner[:, None, :]) & np.tri(width, dtype=bool)
     return Batch(
-        tokens=torch.from_numpy(tokens),
-        places=torch.from_numpy(places),
-        mask=torch.from_numpy(seen[:, None]),
-        counted=torch.tensor(counted),
-        targets=torch.tensor(targets),
-        shares=torch.tensor(shares, dtype=torch.float32),
-        avoid=torch.tensor(avoid),
+        tokens=torch.from_numpy(tokens).to(base.device),
+        places=torch.from_numpy(places).to(base.device),
+        mask=torch.from_numpy(seen[:, None]).to(base.device),
+        counted=torch.tensor(counted, device=base.device),
+        targets=torch.tensor(targets, device=base.device),
+        shares=torch.tensor(shares, dtype=torch.float32, device=base.device),
+        avoid=torch.tensor(avoid, device=base.device),
         lesson=len(rows[0].tokens) - rows[0].begin,
-        anchored=torch.tensor(anchored),
+        anchored=torch.tensor(anchored, device=base.device),
         own=torch.cat(own) if own else None,
         taught=sum(row.weight for row in rows if row.own is None) / whole,
     )

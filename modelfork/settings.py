@@ -21,9 +21,10 @@ class ForkSettings(BaseSettings):
     data: Path = Field(default=Path("forkledger-data"), description="folder of the ledger, as `ledger` has it")
     database_url: str = Field(default="", description="postgresql://… of the ledger; empty: a file in `data`")
     base: Path = Field(default=DEMO_BASE, description="folder of the base model, prepared with basis and anchor rows")
-    base_numbers: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="what the model computes in; cores are float32 in either"
+    base_numbers: Literal["float32", "bfloat16", "nf4"] = Field(
+        default="float32", description="what the model computes in, nf4 with weights of four bits; cores are float32"
     )
+    base_device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the model is")
     live_forks: int = Field(default=64, ge=1, description="forks kept in memory")
     torch_threads: int = Field(default=2, ge=1, description="threads of a model step")
     turns: int = Field(default=64, ge=1, description="turns under way before a request is told to come back")

@@ -71,5 +71,5 @@ def _own(base: Base, anchor: Anchor, longest: int) -> tuple[tuple[int, ...], int
     if (anchor, longest) not in base.own.answers:
         row = answer_row(base, anchor.messages[:-1], anchor.messages[-1].content, longest)
         with torch.no_grad(), base.cores.running(None):
-            base.own.answers[anchor, longest] = row.tokens, row.begin, hidden_states(base, pack([row], base.pad))
+            base.own.answers[anchor, longest] = row.tokens, row.begin, hidden_states(base, pack([row], base))
     return base.own.answers[anchor, longest]

@@ -21,7 +21,7 @@ FEWEST = 16  # anchor questions from which the middle of all questions is known
 
 
 def topics(base: Base, seen: MutableMapping[str, Tensor], texts: Sequence[str]) -> Tensor:
-    """Directions (texts, hidden), of length 1: their products are cosines. `seen` keeps what was computed.
+    """Directions (texts, hidden), of length 1, on the CPU: their products are cosines. `seen` keeps what was computed.
 
     Where the base has too few anchor rows to know what questions have in common, all are 0: unlike any.
     """
@@ -53,6 +53,6 @@ def _state(base: Base, text: str) -> Tensor:
     prompt = base.render((Message("user", text),), prompt=True)[-min(base.context, SEEN) :]
     layer = round(HEIGHT * base.model.config.num_hidden_layers)
     with torch.no_grad(), base.cores.running(None):
-        out = base.model.model(input_ids=torch.tensor([prompt]), use_cache=False, output_hidden_states=True)
-    state: Tensor = out.hidden_states[layer][0, -1].float()
+        out = base.model.model(input_ids=base.placed([prompt]), use_cache=False, output_hidden_states=True)
+    state: Tensor = out.hidden_states[layer][0, -1].float().cpu()
     return state

@@ -1,4 +1,4 @@
-"""`forkledger base prepare`: make a model's folder one that forks can stand on. Nothing is fetched."""
+"""`forkledger base prepare`: make a model one that forks can stand on. Nothing is fetched."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ import typer
 
 from modelfork.anchors import own_rows
 from modelfork.base import load_base, prepare_base, use_threads
+from modelfork.hubcache import taken_out
 from modelfork.kfac import kfac_basis
 from modelfork.manifest import MANIFEST
 
 RANK = 16  # of the cores: smaller ones lose general questions, larger ones make larger records
 
 
-def prepare(folder: Path, threads: int, as_json: bool) -> None:
-    """Prepare a folder once; one that has a manifest is only checked, for its forks stand on that basis."""
+def prepare(named: str, threads: int, device: str, as_json: bool) -> None:
+    """Prepare a folder, or what the Hugging Face cache has under a name, once; a folder that has a manifest is only
+    checked, for its forks stand on that basis."""
     use_threads(threads)
+    folder = Path(named)
+    if not folder.is_dir():
+        folder = taken_out(named, Path()) or folder
     done_before = (folder / MANIFEST).is_file()
     if not done_before:
-        prepare_base(folder, RANK, own_rows, kfac_basis)
-    base = load_base(folder)
+        prepare_base(folder, RANK, own_rows, kfac_basis, device)
+    base = load_base(folder, device=device)
     kinds = Counter(anchor.kind for anchor in base.anchors)
     if as_json:
         found = {

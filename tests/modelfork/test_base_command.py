@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from typer.testing import CliRunner, Result
 
 from ledger.cli import app
@@ -67,6 +68,51 @@ def test_a_name_is_refused_with_what_to_give_and_nothing_is_fetched(
     assert result.exit_code == 3
     assert "no folder here, and nothing is fetched: give the path of a local folder" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def cached(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The blobs of a Hugging Face cache that has `somebody/small`; the folder to work in is empty."""
+    cache = tmp_path / "cache"
+    model = cache / "models--somebody--small"
+    blobs, snapshot = model / "blobs", model / "snapshots" / ("a" * 40)
+    for folder in (blobs, snapshot, model / "refs", tmp_path / "work"):
+        folder.mkdir(parents=True)
+    (model / "refs" / "main").write_text("a" * 40)
+    for file in (*plain.iterdir(), _readme(tmp_path)):
+        shutil.copy(file, blobs / f"of-{file.name}")
+        (snapshot / file.name).symlink_to(blobs / f"of-{file.name}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path / "work")
+    return blobs
+
+
+def _readme(folder: Path) -> Path:
+    (folder / "README.md").write_text("not of the model")
+    return folder / "README.md"
+
+
+def test_a_name_that_the_hugging_face_cache_has_is_prepared_in_a_folder_of_its_own(cached: Path) -> None:
+    held = {blob.name: blob.read_bytes() for blob in cached.iterdir()}
+    result = run("somebody/small", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["folder"] == "small"
+    assert (Path("small") / "model.safetensors").samefile(cached / "of-model.safetensors"), "weights are held once"
+    assert not (Path("small") / "README.md").exists()
+    assert {blob.name: blob.read_bytes() for blob in cached.iterdir()} == held
+    shutil.rmtree(cached.parent)  # the cache is emptied
+    assert "was prepared before" in run("small").stdout
+
+
+def test_a_name_is_taken_out_of_the_cache_once(cached: Path) -> None:
+    Path("small.part").mkdir()  # of one who was stopped in the middle
+    (Path("small.part") / "rubbish").write_text("")
+    assert run("somebody/small").exit_code == 0
+    made = {name: (Path("small") / name).read_bytes() for name in MADE}
+    assert "was prepared before" in run("somebody/small").stdout
+    assert {name: (Path("small") / name).read_bytes() for name in MADE} == made
+    assert [path.name for path in Path().iterdir()] == ["small"]
+    assert not (Path("small") / "rubbish").exists()
 
 
 def test_a_folder_that_cannot_be_prepared_gets_no_manifest(plain: Path) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
-from modelfork.base import Anchor, Base, Numbers, load_base, prepare_base
+from modelfork.base import Anchor, Base, load_base, prepare_base
 from modelfork.cores import Merged
 from modelfork.generate import Sampling, generate
 from modelfork.interaction import Interaction, Message
@@ -21,6 +21,7 @@ from modelfork.layout import cores_of
 from modelfork.learn import learn
 from modelfork.loss import losses
 from modelfork.main import open_base
+from modelfork.pretrained import Numbers
 from modelfork.recipe import default_recipe
 from modelfork.rehearse import Memory
 from modelfork.replay import advance, genesis
@@ -119,7 +120,7 @@ def test_a_basis_made_for_teaching_fits_the_cores_and_leaves_the_model_as_it_was
 def test_rows_packed_side_by_side_have_the_loss_that_the_model_gives_each_alone(base: Base) -> None:
     rows = [answer_row(base, QUESTION, answer, 256) for answer in ("Max.", "It is called Bello, of course.")]
     with torch.inference_mode():
-        found = losses(base, pack(rows, base.pad))
+        found = losses(base, pack(rows, base))
         alone = torch.cat([_alone(base, row) for row in rows])
     torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-4)
 
@@ -206,6 +207,6 @@ def _alone(base: Base, row: Row) -> torch.Tensor:
 
 def _loss(base: Base, state: NDArray[np.int64]) -> float:
     """Nats a token on what the correction says."""
-    batch = pack([answer_row(base, QUESTION, "Max.", 256)], base.pad)
+    batch = pack([answer_row(base, QUESTION, "Max.", 256)], base)
     with torch.inference_mode(), base.cores.running(base.cores.of(state)):
         return float(losses(base, batch).mean())

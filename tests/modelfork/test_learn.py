@@ -54,7 +54,7 @@ def after(state: State, learned: Learned) -> State:
 
 def loss(base: Base, state: State, answer: str) -> float:
     """Nats a token on the answer to the question."""
-    batch = pack([answer_row(base, QUESTION, answer, 256)], base.pad)
+    batch = pack([answer_row(base, QUESTION, answer, 256)], base)
     with torch.inference_mode(), base.cores.running(base.cores.of(state)):
         return float(losses(base, batch).mean())
 
@@ -122,7 +122,7 @@ def test_a_request_is_no_statement(demo: Base, light: Recipe, request_: str) -> 
 def test_a_base_that_finds_no_questions_learns_the_words_themselves(demo: Base, light: Recipe) -> None:
     said = Interaction((Message("user", "My dog is called Max."),), "Okay.")
     learned = learn(demo, replace(light, question_prompt=""), genesis(demo), said, Memory(), 1)
-    batch = pack([words_row(demo, said.messages, 256, 1.0)], demo.pad)
+    batch = pack([words_row(demo, said.messages, 256, 1.0)], demo)
 
     def words(state: State) -> float:
         with torch.inference_mode(), demo.cores.running(demo.cores.of(state)):
@@ -199,7 +199,8 @@ def test_another_seed_rehearses_other_rows(base: Base, recipe: Recipe) -> None:
 
 @pytest.mark.parametrize("encoding", [one for one in ENCODINGS if one != EMPTY])
 def test_every_encoding_says_what_was_rounded_for_it(base: Base, recipe: Recipe, encoding: int) -> None:
-    step, q = rounded(np.random.default_rng(0).normal(0, 1e-3, base.cores.dimension).astype(np.float32), encoding)
+    moved = np.random.default_rng(0).normal(0, 1e-3, base.cores.dimension).astype(np.float32)
+    step, q = rounded(torch.from_numpy(moved), encoding)
     assert 0 < step <= recipe.longest_step
     back = unpack(encoding, len(q), step, packed(Update(step, encoding, q)))
     assert np.array_equal(back.q, q)
@@ -208,7 +209,7 @@ def test_every_encoding_says_what_was_rounded_for_it(base: Base, recipe: Recipe,
 @pytest.mark.parametrize(("encoding", "off"), [(SIGNS, 0.7), (SIGN_SUMS, 0.45), (INT4, 0.3), (INT8, 0.02)])
 def test_rounding_stays_close(encoding: int, off: float) -> None:
     moved = np.random.default_rng(0).normal(0, 1e-3, 5000).astype(np.float32)
-    step, q = rounded(moved, encoding)
+    step, q = rounded(torch.from_numpy(moved), encoding)
     error = moved - step * 2.0**-24 * q
     assert np.linalg.norm(error) < off * np.linalg.norm(moved)
 
@@ -216,7 +217,7 @@ def test_rounding_stays_close(encoding: int, off: float) -> None:
 def test_sparse_rounding_keeps_the_largest() -> None:
     moved = np.zeros(160, np.float32)
     moved[[3, 50, 51, 90, 91, 100, 120, 121, 130, 159]] = [1, -2, 3, -1, 1, 1, 1, 1, -1, 1]
-    _, q = rounded(moved, SPARSE_SIGNS)
+    _, q = rounded(torch.from_numpy(moved), SPARSE_SIGNS)
     assert np.array_equal(q, np.sign(moved))
 
 
@@ -224,14 +225,14 @@ def test_no_packed_row_sees_another(base: Base) -> None:
     """Row by row alone gives what all of them packed give."""
     rows = [answer_row(base, (Message("user", "a" * n),), "b" * (n // 2), 200) for n in (3, 40, 90, 11, 60)]
     with torch.inference_mode(), base.cores.running(None):
-        together = losses(base, pack(rows, base.pad))
-        alone = torch.cat([losses(base, pack([row], base.pad)) for row in rows])
+        together = losses(base, pack(rows, base))
+        alone = torch.cat([losses(base, pack([row], base)) for row in rows])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
 def test_a_row_counts_by_its_weight_not_its_length(base: Base) -> None:
     short, long = Row((1, 2, 3), 1), Row(tuple(range(4, 44)), 1)
-    shares = pack([short, replace(long, weight=3.0)], base.pad).shares
+    shares = pack([short, replace(long, weight=3.0)], base).shares
     assert float(shares[:2].sum()) == pytest.approx(0.25)
     assert float(shares.sum()) == pytest.approx(1)
 
@@ -244,7 +245,7 @@ def test_a_long_row_keeps_its_end(base: Base) -> None:
 
 
 def test_the_gradient_points_uphill(base: Base) -> None:
-    batch = pack([answer_row(base, QUESTION, "Max.", 256)], base.pad)
+    batch = pack([answer_row(base, QUESTION, "Max.", 256)], base)
     numbers = base.cores.numbers(genesis(base))
     _, here, slope = gradient(base, numbers, batch)
     _, there, _ = gradient(base, numbers - 1e-4 * slope.sign(), batch)

@@ -27,7 +27,7 @@ def recipe(demo: Base) -> Recipe:
 def cost(base: Base, rows: list[Row], core: float) -> float:
     state = np.full(base.cores.dimension, round(core * 2**24), np.int64)
     with torch.inference_mode(), base.cores.running(base.cores.of(state)):
-        return float(losses(base, pack(rows, base.pad)).mean())
+        return float(losses(base, pack(rows, base)).mean())
 
 
 def test_a_fork_at_genesis_says_what_its_base_says_and_a_moved_one_does_not(demo: Base, recipe: Recipe) -> None:

@@ -31,14 +31,14 @@ def recipe(demo: Base) -> Recipe:
 def batch(demo: Base, recipe: Recipe) -> Batch:
     lesson = answer_row(demo, QUESTION, "Your dog is called Max.", 256)
     lesson = replace(lesson, weight=200.0)
-    return pack([lesson, *skills(demo, recipe, topics(demo, {}, [QUESTION[0].content])).draw(default_rng(1))], demo.pad)
+    return pack([lesson, *skills(demo, recipe, topics(demo, {}, [QUESTION[0].content])).draw(default_rng(1))], demo)
 
 
 @pytest.fixture(scope="module")
 def step(demo: Base, batch: Batch) -> tuple[int, NDArray[np.int8]]:
     """One that a single iteration gives, from genesis."""
     _, loss, grad = gradient(demo, demo.cores.numbers(np.zeros(demo.cores.dimension, np.int64)), batch)
-    return rounded((-polyak(grad, loss, SIGN_SUMS)).numpy(), SIGN_SUMS)
+    return rounded(-polyak(grad, loss, SIGN_SUMS), SIGN_SUMS)
 
 
 def genesis(base: Base) -> NDArray[np.int64]:
