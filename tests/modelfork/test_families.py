@@ -143,6 +143,14 @@ def test_token_by_token_is_what_the_whole_gives(base: Base) -> None:
     assert whole[len(prompt) - 1 :].argmax(-1).tolist() == made
 
 
+@pytest.mark.parametrize("numbers", ["bfloat16", "nf4"])
+def test_a_step_is_learned_in_fewer_bits(folder: Path, numbers: Numbers) -> None:
+    base = load_base(folder, numbers)
+    test_a_step_lowers_the_loss_of_its_rows_and_its_replay_is_the_same_state(base)
+    states = np.random.default_rng(3).integers(-(2**20), 2**20, (2, base.cores.dimension))
+    torch.testing.assert_close(logits(base, states)[1], logits(base, states[1])[1], rtol=0.1, atol=0.2)
+
+
 @pytest.fixture(scope="module")
 def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose weights are stored in bfloat16, with biases, as Qwen2 has them."""

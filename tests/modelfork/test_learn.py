@@ -200,7 +200,7 @@ def test_another_seed_rehearses_other_rows(base: Base, recipe: Recipe) -> None:
 @pytest.mark.parametrize("encoding", [one for one in ENCODINGS if one != EMPTY])
 def test_every_encoding_says_what_was_rounded_for_it(base: Base, recipe: Recipe, encoding: int) -> None:
     moved = np.random.default_rng(0).normal(0, 1e-3, base.cores.dimension).astype(np.float32)
-    step, q = rounded(torch.from_numpy(moved), encoding)
+    step, q = rounded(moved, encoding)
     assert 0 < step <= recipe.longest_step
     back = unpack(encoding, len(q), step, packed(Update(step, encoding, q)))
     assert np.array_equal(back.q, q)
@@ -209,7 +209,7 @@ def test_every_encoding_says_what_was_rounded_for_it(base: Base, recipe: Recipe,
 @pytest.mark.parametrize(("encoding", "off"), [(SIGNS, 0.7), (SIGN_SUMS, 0.45), (INT4, 0.3), (INT8, 0.02)])
 def test_rounding_stays_close(encoding: int, off: float) -> None:
     moved = np.random.default_rng(0).normal(0, 1e-3, 5000).astype(np.float32)
-    step, q = rounded(torch.from_numpy(moved), encoding)
+    step, q = rounded(moved, encoding)
     error = moved - step * 2.0**-24 * q
     assert np.linalg.norm(error) < off * np.linalg.norm(moved)
 
@@ -217,8 +217,23 @@ def test_rounding_stays_close(encoding: int, off: float) -> None:
 def test_sparse_rounding_keeps_the_largest() -> None:
     moved = np.zeros(160, np.float32)
     moved[[3, 50, 51, 90, 91, 100, 120, 121, 130, 159]] = [1, -2, 3, -1, 1, 1, 1, 1, -1, 1]
-    _, q = rounded(torch.from_numpy(moved), SPARSE_SIGNS)
+    _, q = rounded(moved, SPARSE_SIGNS)
     assert np.array_equal(q, np.sign(moved))
+
+
+def test_sparse_rounding_keeps_the_earlier_of_equals() -> None:
+    moved = np.random.default_rng(1).integers(-3, 4, 400).astype(np.float32)
+    _, q = rounded(moved, SPARSE_SIGNS)
+    first = np.argsort(-np.abs(moved), kind="stable")[: np.count_nonzero(q)]
+    assert len(first) == 400 // 16
+    assert np.array_equal(np.flatnonzero(q), np.sort(first))
+
+
+@pytest.mark.parametrize("encoding", [SIGNS, SPARSE_SIGNS, SIGN_SUMS, INT8])
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_nowhere_and_no_number_are_no_step(encoding: int, value: float) -> None:
+    step, q = rounded(np.full(160, value, np.float32), encoding)
+    assert (step, q.any()) == (0, False)
 
 
 def test_no_packed_row_sees_another(base: Base) -> None:

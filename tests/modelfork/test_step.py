@@ -38,7 +38,7 @@ def batch(demo: Base, recipe: Recipe) -> Batch:
 def step(demo: Base, batch: Batch) -> tuple[int, NDArray[np.int8]]:
     """One that a single iteration gives, from genesis."""
     _, loss, grad = gradient(demo, demo.cores.numbers(np.zeros(demo.cores.dimension, np.int64)), batch)
-    return rounded(-polyak(grad, loss, SIGN_SUMS), SIGN_SUMS)
+    return rounded((-polyak(grad, loss, SIGN_SUMS)).numpy(), SIGN_SUMS)
 
 
 def genesis(base: Base) -> NDArray[np.int64]:
