@@ -12,7 +12,7 @@ from modelfork.api.bodies import ForkBody, InteractionBody, LearningBody, Verdic
 from modelfork.api.chat import IdempotencyKey
 from modelfork.api.outcomes import recorded_view
 from modelfork.api.sent import record
-from modelfork.api.teaching import Work
+from modelfork.api.teaching import MOST_SECONDS, Work
 from modelfork.api.wiring import Forks, Wired, fork_of_user, record_id_of
 
 router = APIRouter(prefix="/v1/forks", tags=["forks"])
@@ -106,7 +106,7 @@ async def _taught(
     request: Request, response: Response, forks: Wired, caller: service.Caller, fork_id: str, work: Work
 ) -> dict[str, Any]:
     """Wait for the work in the app's queue. How long it took is no part of the answer, which a retry gets again."""
-    (done,) = forks.teaching.take(caller.app_id, fork_id, [(len(await request.body()), work)])
+    (done,) = forks.teaching.take(caller.app_id, fork_id, [(len(await request.body()), work)], MOST_SECONDS)
     taught = await done
     response.headers["server-timing"] = f"wait;dur={taught.waited:.1f}, learn;dur={taught.took:.1f}"
     return recorded_view(taught.recorded)

@@ -1,7 +1,8 @@
 """Interactions that wait to be learned: in order within a fork, side by side for many, and no app before another.
 
 What one app sends waits in a queue of that app's, which is bounded. Its forks take turns, and so do the apps: who sends
-much waits for itself. No thread is held by what waits.
+much waits for itself. No thread is held by what waits. Who asked for one thing over a silent connection is told in time
+that it was not begun; a batch and a stream have signs of life.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from modelfork.forks import Recorded
 
 MOST_WAITING = 256  # of one app, those that are being learned among them, and
 MOST_BYTES_WAITING = 16 << 20  # about: the one that reaches it is still taken
+MOST_SECONDS = 60.0  # that a single request waits to be begun
 RETRY_AFTER = 1.0  # seconds
 
 Work = Callable[[], Recorded]
@@ -59,8 +61,11 @@ class Teaching:
         """How many of the app's interactions wait, or are being learned."""
         return self._counted[app_id]
 
-    def take(self, app_id: str, fork_id: str, several: Sequence[tuple[int, Work]]) -> list[asyncio.Future[Taught]]:
+    def take(
+        self, app_id: str, fork_id: str, several: Sequence[tuple[int, Work]], within: float | None = None
+    ) -> list[asyncio.Future[Taught]]:
         """Queue work on a fork, with its size in bytes: done in this order, and not at all if its future is cancelled.
+        What was not begun `within` so many seconds fails with Busy.
 
         Raises Busy where there is no room for all of it, and nothing was taken; Unavailable while the service stops.
         """
@@ -81,6 +86,9 @@ class Teaching:
             self._bytes[app_id] += size
             lane.append(waiting)
             taken.append(waiting.done)
+            if within is not None:
+                timer = loop.call_later(within, _expire, waiting, lane, within)
+                waiting.done.add_done_callback(lambda _, timer=timer: timer.cancel())  # type: ignore[misc]
         self._begin()
         return taken
 
@@ -159,6 +167,11 @@ def _timed(waiting: _Waiting) -> Taught:
 def _fail(waiting: _Waiting, error: BaseException) -> None:
     waiting.done.set_exception(error)
     waiting.done.exception()  # what nobody listens to any more is not an error of the loop
+
+
+def _expire(waiting: _Waiting, lane: deque[_Waiting], within: float) -> None:
+    if waiting in lane and not waiting.done.done():
+        _fail(waiting, Busy(f"interactions: not begun in {within:g} s, and nothing was recorded", RETRY_AFTER))
 
 
 def _stopping() -> Unavailable:

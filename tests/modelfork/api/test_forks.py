@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from ledger import merkle
+from modelfork.api import forks
+from tests.modelfork.api.gate import Gate
 from tests.modelfork.api.house import House
 from tests.modelfork.api.test_again import wait_for
 
@@ -140,6 +142,24 @@ def test_interactions_that_wait_for_their_turn_hold_up_nobody_else(
         slow.set()
         versions = sorted(answer.result().json()["version"] for answer in waiting)
     assert versions == list(range(2, 47))
+
+
+def test_an_interaction_that_is_not_begun_in_time_is_told_to_come_back_and_leaves_nothing(
+    house: House, http: httpx.Client, fork: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forks, "MOST_SECONDS", 0.2)
+    gate = Gate(monkeypatch, house.ledger, "append")
+    key, body = {"idempotency-key": "late"}, {"messages": ASKED, "answer": "I do not know."}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(http.post, f"/v1/forks/{fork}/interactions", json=body)
+        assert gate.begun.wait(30)
+        late = http.post(f"/v1/forks/{fork}/interactions", json=body, headers=key)
+        gate.may_go_on.set()
+        assert first.result().status_code == 201
+    assert late.status_code == 429, late.text
+    assert late.headers["retry-after"] == "1"
+    assert [told["version"] for told in history(http, fork)] == [1, 2]
+    assert http.post(f"/v1/forks/{fork}/interactions", json=body, headers=key).status_code == 201
 
 
 def test_history_is_read_in_pages(http: httpx.Client, fork: str) -> None:

@@ -156,3 +156,17 @@ async def test_the_end_fails_what_was_not_begun_and_waits_for_what_was() -> None
         desk.gate.set()
         assert cast(Any, (await begun).recorded) == "begun"
         assert desk.begun == ["begun"]
+
+
+async def test_what_is_not_begun_in_time_is_refused_and_what_was_begun_is_finished() -> None:
+    async with teaching_with(threads=1) as (teaching, desk):
+        (begun,) = teaching.take("app", "x", desk.works("x1"), within=0.05)
+        await until(lambda: desk.begun == ["x1"])
+        (late,) = teaching.take("app", "x", desk.works("x2"), within=0.05)
+        (patient,) = teaching.take("app", "y", desk.works("y1"))
+        with pytest.raises(Busy, match=r"not begun in 0\.05 s"):
+            await late
+        assert teaching.waiting("app") == 2, "its place is free again"
+        desk.gate.set()
+        await asyncio.gather(begun, patient)
+        assert desk.begun == ["x1", "y1"]
