@@ -77,7 +77,7 @@ def test_a_fork_is_the_same_fork_whatever_its_base_is_held_in(base: Base) -> Non
 
 
 def test_a_correction_is_learned_and_said(base: Base) -> None:
-    recipe = replace(default_recipe(base.anchors_digest), rewordings=0)
+    recipe = replace(default_recipe(base.anchors_digest), rewordings=0, anchors=4)
     begun = genesis(base.layout_digest, base.cores.dimension)
     learned = learn(base, recipe, begun.vector, CORRECTION, Memory(), seed=1)
     after = advance(begun, 2, learned.update)
