@@ -6,9 +6,12 @@ here, with what is wrong, and not days later in a step.
 
 from __future__ import annotations
 
+import logging
+import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jinja2 import TemplateError
@@ -21,6 +24,21 @@ from modelfork.manifest import present
 
 # What the model computes in. nf4: weights in four bits (QLoRA's NormalFloat), computed with in bfloat16.
 Numbers = Literal["float32", "bfloat16", "nf4"]
+
+
+def _import_bitsandbytes() -> None:
+    """Without the compiled kernel that it fetches from a hub for some CPUs where the package `kernels` is installed."""
+    if "bitsandbytes" in sys.modules:
+        return
+    there, modules = sys.modules.get("kernels"), cast(dict[str, Any], sys.modules)
+    modules["kernels"] = None  # so that its import fails
+    logging.getLogger("bitsandbytes.backends.cpu.ops").disabled = True  # it says that this failed
+    try:
+        import_module("bitsandbytes")
+    finally:
+        del modules["kernels"]
+        if there is not None:
+            modules["kernels"] = there
 
 
 def expect_folder(folder: Path) -> None:
@@ -106,6 +124,7 @@ def _in_four_bits(device: str) -> dict[str, Any]:
     for package in ("bitsandbytes", "accelerate"):
         if find_spec(package) is None:
             raise Unsuited(f"base: nf4 needs {package}; install forkledger[quantised]")
+    _import_bitsandbytes()
     how = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
     return {"quantization_config": how, "device_map": {"": device}}
 

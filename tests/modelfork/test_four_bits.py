@@ -1,6 +1,10 @@
 """A base whose weights have four bits is taught and asked like any other. bitsandbytes does it, here on the CPU."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +88,16 @@ def test_a_correction_is_learned_and_said(base: Base) -> None:
     assert lost(base, after.vector) < lost(base, begun.vector) / 4
     tokens = Batcher(base).generate(after.vector, base.render(QUESTION, prompt=True), Sampling(max_tokens=20))
     assert "Max" in base.text(list(tokens))
+
+
+def test_no_compiled_kernel_is_fetched_and_nothing_is_said_of_it(tmp_path: Path) -> None:
+    """bitsandbytes would, on a CPU that has AVX512-BF16."""
+    (tmp_path / "kernels.py").write_text("def get_kernel(*_, **__): open('fetched', 'w')")
+    load = f"import pathlib, modelfork.base as b; b.load_base(pathlib.Path({str(DEMO_BASE)!r}), 'nf4')"
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(DEMO_BASE.parents[2])])}
+    done = subprocess.run([sys.executable, "-c", load], cwd=tmp_path, env=found, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["kernels.py"]
 
 
 def test_without_bitsandbytes_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
