@@ -29,13 +29,12 @@ def losses(base: Base, batch: Batch) -> Tensor:
 
     Of a row with `own` it is the divergence from what the base itself would say: KL(base || fork), 0 where they agree.
     """
-    logits = _logits(base, hidden_states(base, batch))  # (losses, vocabulary)
-    each = functional.cross_entropy(logits, batch.targets, reduction="none")
+    given = torch.log_softmax(_logits(base, hidden_states(base, batch)), -1)  # (losses, vocabulary)
+    each = functional.nll_loss(given, batch.targets, reduction="none")
     if batch.own is not None:
         with torch.no_grad():
             wanted = torch.log_softmax(_logits(base, batch.own), -1)
-        given = torch.log_softmax(logits[batch.anchored], -1)
-        away = functional.kl_div(given, wanted, reduction="none", log_target=True).sum(-1)
+        away = functional.kl_div(given[batch.anchored], wanted, reduction="none", log_target=True).sum(-1)
         each = each.masked_scatter(batch.anchored, away)
     if batch.avoid.any():
         # Unlikelihood: -log(1 - p). Bounded where p is small, so what is already unlikely is left alone.
