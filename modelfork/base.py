@@ -49,6 +49,7 @@ class Own:
     answers: dict[tuple[Anchor, int], tuple[tuple[int, ...], int, Tensor]] = field(default_factory=dict)
     topics: dict[str, Tensor] = field(default_factory=dict)  # by question of an anchor row: (hidden,)
     middle: Tensor | None = None  # (hidden,): of all questions
+    words: frozenset[str] | None = None  # that stand in several of its answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ else is computed.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 from modelfork.base import Base
@@ -29,8 +30,10 @@ def normal(text: str) -> str:
 
 def told(base: Base, text: str, prompt: str) -> tuple[str, str] | None:
     """A question that the statement answers, and what the base answers to it once it was told; None where being told
-    makes no difference, as with a request, where a word of the answer stands in nothing that was said, and of a long
-    text.
+    makes no difference, as with a request, and of a long text.
+
+    None too where the answer is not the person's: it has nothing that was said and not asked, or a word that was
+    neither said nor asked and that the base does not use of everybody (a small base spells a name wrong).
     """
     said = Message("user", text)
     if len(base.render((Message("user", prompt + text),), prompt=True)) > LONGEST_ASKED:
@@ -43,7 +46,18 @@ def told(base: Base, text: str, prompt: str) -> tuple[str, str] | None:
         return None
     if not asked or not knowing or normal(knowing) == normal(ignorant):
         return None
-    return (asked, knowing) if _words(knowing) <= _words(text) | _words(asked) | _words(noted) else None
+    given, known, said_now = _words(knowing), _words(asked), _words(text)
+    theirs = (given & said_now) - known and given <= said_now | known | _of_everybody(base)
+    return (asked, knowing) if theirs else None
+
+
+def _of_everybody(base: Base) -> frozenset[str]:
+    """Words that the base uses in several of its anchor rows' answers, such as "your"; a name is in few."""
+    if base.own.words is None:
+        counted = Counter(word for anchor in base.anchors for word in _words(anchor.messages[-1].content))
+        least = max(2, len(base.anchors) // 500)
+        base.own.words = frozenset(word for word, count in counted.items() if count >= least)
+    return base.own.words
 
 
 def _words(text: str) -> set[str]:

@@ -8,6 +8,7 @@ import pytest
 from modelfork.base import Base, load_base
 from modelfork.generate import generate_batch
 from modelfork.interaction import Message
+from modelfork.recipe import default_recipe
 from modelfork.reword import normal, rewordings, told
 
 PROMPT = "Say it otherwise: "
@@ -43,6 +44,30 @@ def test_a_long_text_is_not_asked_about_for_all_would_wait(base: Base, monkeypat
     monkeypatch.setattr("modelfork.reword.generate_batch", lambda *_, **__: pytest.fail("it was asked"))
     assert rewordings(roomy, "Hello " * 1_000, 4, 0, PROMPT) == []
     assert told(roomy, "Hello " * 1_000, PROMPT) is None
+
+
+@pytest.mark.parametrize(
+    "said", ["My dog is called Buddy.", "My hobby is chess.", "I work as a teacher.", "I drive a Fiat."]
+)
+def test_a_statement_is_told_in_the_persons_own_word(demo: Base, said: str) -> None:
+    noted = told(demo, said, default_recipe(demo.anchors_digest).question_prompt)
+    assert noted is not None
+    assert said.rstrip(".").split()[-1] in noted[1]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "My mother is called Agnieszka.",  # the base spells her "Agn streetzka"
+        "My dog is called Max now.",
+        "I live in Berlin.",  # "You live in learning new."
+        "My sister lives in Paris.",  # "Your sister is called play."
+        "My favourite colour is blue.",  # "black"
+        "I had a long day at work.",
+    ],
+)
+def test_what_nobody_said_is_not_noted(demo: Base, said: str) -> None:
+    assert told(demo, said, default_recipe(demo.anchors_digest).question_prompt) is None
 
 
 def test_what_reads_equal_is_equal() -> None:
