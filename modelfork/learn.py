@@ -4,8 +4,8 @@ A step's batch holds the lesson, rewordings of its question, earlier interaction
 It takes a few iterations in float32, each along the gradient's sign and as long as Polyak says: far from the target
 long, at the target nothing. Every iteration draws other anchor rows, so that a few of them watch over many skills.
 Where that led is then rounded to what the encoding can carry, and tried before it counts. Practice is the same step
-without a lesson, towards what the fork has forgotten. No state but the fork's own is kept: the same base, recipe,
-state, interaction, memory and seed give the same update.
+without a lesson, towards what the fork has forgotten or back to where its base has stayed. No state but the fork's own
+is kept: the same base, recipe, state, interaction, memory and seed give the same update.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from modelfork.base import Base
 from modelfork.earlier import earlier, in_words, rehearsals, worded
 from modelfork.interaction import Interaction, Message, Noted
 from modelfork.lesson import Lesson, lesson_of
-from modelfork.loss import gradient, losses
+from modelfork.loss import gradient, judged
 from modelfork.recipe import Recipe
 from modelfork.recording import Metrics
 from modelfork.rehearse import Memory
@@ -31,6 +31,16 @@ from modelfork.rows import Row, answer_row, pack, words_row
 from modelfork.skills import Skills, skills
 from modelfork.step import guarded, polyak, rounded
 from modelfork.update import Update, empty
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a fork says a row."""
+
+    row: Row
+    record_id: bytes  # that told it
+    nats: float  # a token
+    right: bool  # every token of it is the likeliest
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ def learn(
     before = earlier(base, recipe, memory, rng, lesson.messages[-1].content)
     again = rehearsals(base, recipe, memory, rng, before.looked_at)
     if len(again) > recipe.rehearsed:
-        again = [one for _, one in _worst_first(base, state, again)[: recipe.rehearsed]]
+        again = [(one.row, one.record_id) for one in _worst_first(base, state, again)[: recipe.rehearsed]]
     drawn = skills(base, recipe, before.about)
     return replace(_step(base, recipe, state, lesson.kind, rows, again, drawn, rng), noted=noted)
 
@@ -81,7 +91,8 @@ def practise(
     seed: int,
     wanted: Callable[[], bool] = lambda: False,
 ) -> Learned:
-    """The update that learns again what the fork has forgotten; EMPTY where it says well enough what it was told.
+    """The update that learns again what the fork has forgotten, or draws it back to its base; EMPTY where it says well
+    enough what it was told, and what its base would say.
 
     For a turn that brings no lesson. What was told is asked in its own or in other words. EMPTY also where others want
     the model to learn with before the step begins: `wanted` is asked while other words are looked for.
@@ -91,16 +102,33 @@ def practise(
         return nothing_learned(base)
     before = earlier(base, recipe, memory, rng, wanted=wanted)
     rows = rehearsals(base, recipe, memory, rng, before.looked_at)
-    again = _worst_first(base, state, rows)[: recipe.rehearsed]
-    if not again or again[0][0] <= recipe.practice_loss_nats or wanted():
+    said = _worst_first(base, state, rows)
+    # What is said right and yet unlikely has tokens that the base cannot tell from others: no practice helps.
+    again = [one for one in said if one.nats <= recipe.practice_loss_nats or not one.right][: recipe.rehearsed]
+    if not again:
         return nothing_learned(base)
+    forgot = again[0].nats > recipe.practice_loss_nats
+    recipe = recipe if forgot else _drawn_back(recipe)
     drawn = skills(base, recipe, before.about)
-    return _step(base, recipe, state, "again", [], [one for _, one in again], drawn, rng)
+    if not (forgot or _drifted(base, recipe, state, drawn.draw(rng))) or wanted():
+        return nothing_learned(base)
+    return _step(base, recipe, state, "again", [], [(one.row, one.record_id) for one in again], drawn, rng)
 
 
 def _fitting(base: Base, recipe: Recipe) -> Recipe:
     """A small base has no longer rows than its own."""
     return replace(recipe, longest_row=min(recipe.longest_row, base.row))
+
+
+def _drawn_back(recipe: Recipe) -> Recipe:
+    """How a fork is drawn back that forgot nothing: more anchor rows at a time, in fewer and shorter steps."""
+    return replace(
+        recipe,
+        eta=recipe.drift_eta,
+        anchors=recipe.drift_anchors,
+        iterations=recipe.drift_iterations,
+        context_share=recipe.drift_context_share,
+    )
 
 
 def _step(
@@ -186,14 +214,24 @@ def _lesson_rows(base: Base, recipe: Recipe, lesson: Lesson, memory: Memory) -> 
     return [replace(rows[0], weight=recipe.lesson_ratio), *rows[1:]]
 
 
-def _worst_first(
-    base: Base, state: NDArray[np.int64], rows: Sequence[tuple[Row, bytes]]
-) -> list[tuple[float, tuple[Row, bytes]]]:
-    """The rows that the fork says worst now first, each with its loss in nats a token."""
+def _worst_first(base: Base, state: NDArray[np.int64], rows: Sequence[tuple[Row, bytes]]) -> list[Said]:
+    """The rows that the fork says worst now first."""
     if not rows:
         return []
     batch = pack([row for row, _ in rows], base)
+    sizes = [len(row.tokens) - row.begin for row, _ in rows]
     with torch.inference_mode(), base.cores.running(base.cores.of(state)):
-        each = losses(base, batch).cpu().split([len(row.tokens) - row.begin for row, _ in rows])
-    said = [(float(one.mean()), row) for one, row in zip(each, rows, strict=True)]
-    return sorted(said, key=lambda one: -one[0])
+        each, right = (one.cpu().split(sizes) for one in judged(base, batch))
+    said = [
+        Said(row, record_id, float(nats.mean()), bool(likeliest.all()))
+        for (row, record_id), nats, likeliest in zip(rows, each, right, strict=True)
+    ]
+    return sorted(said, key=lambda one: -one.nats)
+
+
+def _drifted(base: Base, recipe: Recipe, state: NDArray[np.int64], anchors: Sequence[Row]) -> bool:
+    """Whether the fork is further from its base on the anchor rows than the recipe lets it be."""
+    if not recipe.practice_drift or not anchors:
+        return False
+    away = _worst_first(base, state, [(row, b"") for row in anchors])
+    return sum(one.nats for one in away) / len(away) > recipe.practice_drift_nats

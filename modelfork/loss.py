@@ -29,7 +29,21 @@ def losses(base: Base, batch: Batch) -> Tensor:
 
     Of a row with `own` it is the divergence from what the base itself would say: KL(base || fork), 0 where they agree.
     """
-    given = torch.log_softmax(_logits(base, hidden_states(base, batch)), -1)  # (losses, vocabulary)
+    return _losses(base, batch, _chances(base, batch))
+
+
+def judged(base: Base, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The losses, and whether each of these tokens is the one that is likeliest there (losses,)."""
+    given = _chances(base, batch)
+    return _losses(base, batch, given), given.argmax(-1) == batch.targets
+
+
+def _chances(base: Base, batch: Batch) -> Tensor:
+    """Their logarithms (losses, vocabulary)."""
+    return torch.log_softmax(_logits(base, hidden_states(base, batch)), -1)
+
+
+def _losses(base: Base, batch: Batch, given: Tensor) -> Tensor:
     each = functional.nll_loss(given, batch.targets, reduction="none")
     if batch.own is not None:
         with torch.no_grad():

@@ -53,12 +53,18 @@ class Recipe:
     practice_loss: int
     context_weight: int
     context_share: int
+    practice_drift: int
+    drift_eta: int
+    drift_anchors: int
+    drift_iterations: int
+    drift_context_share: int
 
     def __post_init__(self) -> None:
         if len(self.anchors_digest) != 32:
             raise Malformed(f"recipe: expected 32 bytes in anchors_digest, got {len(self.anchors_digest)}")
-        if not 0 < self.context_share < ONE:
-            raise Malformed(f"recipe: expected a context share above 0 and below 2^16, got {self.context_share}")
+        for part in (self.context_share, self.drift_context_share):
+            if not 0 < part < ONE:
+                raise Malformed(f"recipe: expected a context share above 0 and below 2^16, got {part}")
         if not 0 <= self.longest_step < ledger.record.STEP_LIMIT:
             raise Malformed(f"recipe: expected a longest step below 2^24, got {self.longest_step}")
         for encoding in (self.update_encoding, self.contradiction_encoding):
@@ -125,6 +131,10 @@ class Recipe:
     def context_part(self) -> float:
         return self.context_share / ONE
 
+    @property
+    def practice_drift_nats(self) -> float:
+        return self.practice_drift / ONE
+
 
 def encode_recipe(recipe: Recipe) -> bytes:
     return wire.Recipe(**asdict(recipe)).SerializeToString(deterministic=True)
@@ -180,4 +190,9 @@ def default_recipe(anchors_digest: bytes) -> Recipe:
         practice_loss=ONE * 3 // 10,
         context_weight=2 * ONE,
         context_share=ONE // 5,
+        practice_drift=ONE * 3 // 100,
+        drift_eta=ONE // 2,
+        drift_anchors=32,
+        drift_iterations=4,
+        drift_context_share=ONE * 2 // 5,
     )

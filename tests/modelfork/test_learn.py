@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from modelfork.base import Base, load_base
@@ -41,7 +42,7 @@ def recipe(base: Base) -> Recipe:
 @pytest.fixture(scope="module")
 def light(demo: Base) -> Recipe:
     """The default in everything but its number of rows."""
-    return replace(default_recipe(demo.anchors_digest), rehearsed=3, rewordings=2, anchors=3)
+    return replace(default_recipe(demo.anchors_digest), rehearsed=3, rewordings=2, anchors=3, drift_anchors=6)
 
 
 def genesis(base: Base) -> State:
@@ -301,7 +302,7 @@ def test_what_was_forgotten_is_practised_until_it_is_known(demo: Base, light: Re
     memory.remember(REFERS, CORRECTED)
     state, losses_before, encodings = genesis(demo), [], []
     for seed in range(12):
-        learned = practise(demo, light, state, memory, seed)
+        learned = practise(demo, replace(light, practice_drift=0), state, memory, seed)
         encodings.append(learned.update.encoding)
         if learned.update.encoding == EMPTY:
             break
@@ -312,6 +313,35 @@ def test_what_was_forgotten_is_practised_until_it_is_known(demo: Base, light: Re
     assert encodings[-1] == EMPTY
     assert min(losses_before) > light.practice_loss_nats
     assert loss(demo, state, CORRECTED.correction) < 0.5 * loss(demo, genesis(demo), CORRECTED.correction)
+
+
+def test_a_fork_that_drifted_practises_though_it_forgot_nothing(demo: Base, light: Recipe) -> None:
+    memory = Memory()
+    memory.remember(REFERS, CORRECTED)
+    patient = replace(light, practice_loss=100 * ONE)  # so that nothing ever counts as forgotten
+    assert practise(demo, patient, genesis(demo), memory, 1).update.encoding == EMPTY
+    drifted = default_rng(0).integers(-(2**23), 2**23, demo.cores.dimension)
+    learned = practise(demo, patient, drifted, memory, 1)
+    assert learned.update.encoding == light.update_encoding
+    assert learned.rehearsed == (REFERS,)
+    assert practise(demo, replace(patient, practice_drift=0), drifted, memory, 1).update.encoding == EMPTY
+
+
+def test_what_is_said_right_is_not_practised_however_unlikely_it_is(demo: Base, light: Recipe) -> None:
+    """The base of the tests never saw this word: it tells its tokens from some others by a hair."""
+    alone = replace(light, practice_drift=0, rewordings=0)
+    memory, state = Memory(), genesis(demo)
+    hobby = (Message("user", "Do you still know my hobby?"),)
+    said = Interaction(hobby, "?", correction="Your hobby is photography.", refers_to=REFERS)
+    memory.remember(REFERS, said)
+    for seed in range(4):
+        state = after(state, learn(demo, alone, state, said, Memory(), seed))
+    asked = [demo.render(said.messages, prompt=True)]
+    assert generate_batch(demo, state, asked) == [said.correction]
+    batch = pack([answer_row(demo, said.messages, said.correction, 256)], demo)
+    with torch.inference_mode(), demo.cores.running(demo.cores.of(state)):
+        assert float(losses(demo, batch).mean()) > alone.practice_loss_nats
+    assert practise(demo, alone, state, memory, 1).update.encoding == EMPTY
 
 
 def test_practice_keeps_what_the_base_can_do(demo: Base, light: Recipe) -> None:

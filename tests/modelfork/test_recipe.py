@@ -41,6 +41,8 @@ def test_ratios_are_exact() -> None:
         {"longest_step": 1 << 24},
         {"context_share": 0},
         {"context_share": ONE},
+        {"drift_context_share": 0},
+        {"drift_context_share": ONE},
         {"update_encoding": 0},
         {"update_encoding": 99},
         {"contradiction_encoding": 0},

@@ -29,7 +29,7 @@ class Segment(_message.Message):
     def __init__(self, name: _Optional[str] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., scale: _Optional[int] = ...) -> None: ...
 
 class Recipe(_message.Message):
-    __slots__ = ("target_loss", "eta", "longest_step", "rehearsed", "rewordings", "anchors", "anchors_digest", "contradiction_loss", "contradiction_iterations", "longest_row", "rewording_prompt", "own_words_weight", "update_encoding", "iterations", "contradiction_encoding", "lesson_weight", "question_prompt", "drawn_rewordings", "same_topic", "anchor_weight", "unknown_weight", "nearness", "learned_loss", "longest_iterations", "anchor_limit", "rehearsal_weight", "practice_loss", "context_weight", "context_share")
+    __slots__ = ("target_loss", "eta", "longest_step", "rehearsed", "rewordings", "anchors", "anchors_digest", "contradiction_loss", "contradiction_iterations", "longest_row", "rewording_prompt", "own_words_weight", "update_encoding", "iterations", "contradiction_encoding", "lesson_weight", "question_prompt", "drawn_rewordings", "same_topic", "anchor_weight", "unknown_weight", "nearness", "learned_loss", "longest_iterations", "anchor_limit", "rehearsal_weight", "practice_loss", "context_weight", "context_share", "practice_drift", "drift_eta", "drift_anchors", "drift_iterations", "drift_context_share")
     TARGET_LOSS_FIELD_NUMBER: _ClassVar[int]
     ETA_FIELD_NUMBER: _ClassVar[int]
     LONGEST_STEP_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,11 @@ class Recipe(_message.Message):
     PRACTICE_LOSS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_SHARE_FIELD_NUMBER: _ClassVar[int]
+    PRACTICE_DRIFT_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_ETA_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_ANCHORS_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_CONTEXT_SHARE_FIELD_NUMBER: _ClassVar[int]
     target_loss: int
     eta: int
     longest_step: int
@@ -88,4 +93,9 @@ class Recipe(_message.Message):
     practice_loss: int
     context_weight: int
     context_share: int
-    def __init__(self, target_loss: _Optional[int] = ..., eta: _Optional[int] = ..., longest_step: _Optional[int] = ..., rehearsed: _Optional[int] = ..., rewordings: _Optional[int] = ..., anchors: _Optional[int] = ..., anchors_digest: _Optional[bytes] = ..., contradiction_loss: _Optional[int] = ..., contradiction_iterations: _Optional[int] = ..., longest_row: _Optional[int] = ..., rewording_prompt: _Optional[str] = ..., own_words_weight: _Optional[int] = ..., update_encoding: _Optional[int] = ..., iterations: _Optional[int] = ..., contradiction_encoding: _Optional[int] = ..., lesson_weight: _Optional[int] = ..., question_prompt: _Optional[str] = ..., drawn_rewordings: _Optional[int] = ..., same_topic: _Optional[int] = ..., anchor_weight: _Optional[int] = ..., unknown_weight: _Optional[int] = ..., nearness: _Optional[int] = ..., learned_loss: _Optional[int] = ..., longest_iterations: _Optional[int] = ..., anchor_limit: _Optional[int] = ..., rehearsal_weight: _Optional[int] = ..., practice_loss: _Optional[int] = ..., context_weight: _Optional[int] = ..., context_share: _Optional[int] = ...) -> None: ...
+    practice_drift: int
+    drift_eta: int
+    drift_anchors: int
+    drift_iterations: int
+    drift_context_share: int
+    def __init__(self, target_loss: _Optional[int] = ..., eta: _Optional[int] = ..., longest_step: _Optional[int] = ..., rehearsed: _Optional[int] = ..., rewordings: _Optional[int] = ..., anchors: _Optional[int] = ..., anchors_digest: _Optional[bytes] = ..., contradiction_loss: _Optional[int] = ..., contradiction_iterations: _Optional[int] = ..., longest_row: _Optional[int] = ..., rewording_prompt: _Optional[str] = ..., own_words_weight: _Optional[int] = ..., update_encoding: _Optional[int] = ..., iterations: _Optional[int] = ..., contradiction_encoding: _Optional[int] = ..., lesson_weight: _Optional[int] = ..., question_prompt: _Optional[str] = ..., drawn_rewordings: _Optional[int] = ..., same_topic: _Optional[int] = ..., anchor_weight: _Optional[int] = ..., unknown_weight: _Optional[int] = ..., nearness: _Optional[int] = ..., learned_loss: _Optional[int] = ..., longest_iterations: _Optional[int] = ..., anchor_limit: _Optional[int] = ..., rehearsal_weight: _Optional[int] = ..., practice_loss: _Optional[int] = ..., context_weight: _Optional[int] = ..., context_share: _Optional[int] = ..., practice_drift: _Optional[int] = ..., drift_eta: _Optional[int] = ..., drift_anchors: _Optional[int] = ..., drift_iterations: _Optional[int] = ..., drift_context_share: _Optional[int] = ...) -> None: ...
