@@ -33,6 +33,7 @@ from ledger.client.interactions import (
     Interaction,
     Learned,
     Message,
+    Noted,
     Remembered,
     ServedFork,
     User,
@@ -42,6 +43,6 @@ from ledger.client.waiting import Client
 
 __all__ = [
     "Acknowledged", "Anchor", "Anchors", "AsyncClient", "Client", "Growth", "Head", "Included", "Interaction", "Kept",
-    "Learned", "LogKeys", "Message", "Outcome", "Proven", "Recorded", "Remembered", "ServedFork", "SignedCheckpoint",
-    "User", "Verdict",
+    "Learned", "LogKeys", "Message", "Noted", "Outcome", "Proven", "Recorded", "Remembered", "ServedFork",
+    "SignedCheckpoint", "User", "Verdict",
 ]  # fmt: skip

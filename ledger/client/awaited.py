@@ -26,8 +26,8 @@ from ledger.client.answers import (
     SignedCheckpoint,
 )
 from ledger.client.call import TIMEOUT, Answer, Arriving, Call, headers_of, lost, pause_before_next
-from ledger.client.interactions import Acknowledged, Learned, Remembered, Sent, ServedFork, Taught
-from ledger.client.streaming import Fork, SourceFailed, Window
+from ledger.client.interactions import Acknowledged, Fork, Learned, Remembered, Sent, ServedFork, Taught
+from ledger.client.streaming import Window
 from ledger.client.trust import trust_of
 from ledger.client.verbs import Wait
 from ledger.entry import SignedControl
@@ -119,7 +119,8 @@ class AsyncClient:
         """The same for as many as come, each with its fork: acknowledged as they are learned, forks side by side.
 
         At most 32 are on their way; then the next is not asked for before one is answered. What a connection that ended
-        left unanswered is sent again on the next, and recorded once. Raises what no connection can mend.
+        left unanswered is sent again on the next, and recorded once. Raises what no connection can mend; what `several`
+        itself raises comes once all before it is answered.
         """
         window = Window(self._trust)
         coming: _Coming = asyncio.Queue(maxsize=1)
@@ -130,10 +131,10 @@ class AsyncClient:
                     async with connect(streaming.address(self._url), **self._line) as line:
                         async for acknowledged in _through(line, window, coming):
                             yield acknowledged
-                except SourceFailed as failed:
-                    raise failed.__cause__ or failed from None
                 except (OSError, WebSocketException, Unavailable) as error:
                     await self._pause(window.pause(error))
+            if window.failed is not None:
+                raise window.failed
         finally:
             await _ended(feeding)
 
@@ -261,8 +262,8 @@ async def _send(line: ClientConnection, window: Window, coming: _Coming, room: a
             await room.wait()
         following = await coming.get()
         if isinstance(following, Exception):
-            raise SourceFailed from following
+            following, window.failed = None, following
         if following is None:
             window.ended = True
         else:
-            await line.send(window.frame(*following))
+            await line.send(window.frame(following))

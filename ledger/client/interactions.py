@@ -68,6 +68,17 @@ class User:
 
 Sent: TypeAlias = Interaction | Verdict
 
+Fork: TypeAlias = str | User
+"""A fork by its id, or that of an end user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a statement was learned as."""
+
+    question: str
+    answer: str
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
@@ -78,6 +89,7 @@ class Learned:
     record_id: bytes  # 16
     learned: bool
     practised: bool  # nothing new: what was told earlier was learned again
+    noted: tuple[Noted, ...]
     waited_ms: float  # in the app's queue
     learning_ms: float  # from there to the receipt
 
@@ -88,8 +100,9 @@ Taught: TypeAlias = Learned | LedgerError
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """What became of one of a stream, and how many of the stream wait behind it at the service."""
+    """What became of one of a stream, and how many of the stream wait behind it at the service. `fork` is as given."""
 
+    fork: Fork
     key: str
     outcome: Taught
     waiting: int
@@ -125,6 +138,7 @@ class Remembered:
     teaches: bool
     learned: bool
     practised: bool  # nothing new: what was told earlier was learned again
+    noted: tuple[Noted, ...]
 
 
 def fork_of(trust: Trust, user: str) -> Call[ServedFork]:
@@ -160,20 +174,39 @@ def history(trust: Trust, fork_id: str, after: int, limit: int) -> Call[tuple[Re
 
 
 def interact(trust: Trust, fork_id: str, several: Sequence[Sent]) -> Call[list[Taught]]:
+    """What cannot be spelled has its refusal in its place, and stops no other."""
+    each = [spelled_or_refused(one, {}) for one in several]
     return Call(
         "POST",
         f"/v1/forks/{check_fork_id(fork_id)}/interactions/batch",
-        lambda body: _read_batch(json.loads(body), trust, fork_id, len(several)),
+        lambda body: _read_batch(json.loads(body), trust, fork_id, [refusal for _, refusal in each]),
         trust,
-        content=_json([spelled(one) for one in several]),
+        content=f"[{','.join(spelling for spelling, _ in each)}]".encode(),
         headers=JSON,
         fork_id=fork_id,
         seconds=LONGEST_BATCH,
     )
 
 
-def spelled(sent: Sent) -> dict[str, Any]:
-    """As the JSON that the service reads."""
+NOTHING = "{}"  # sent in the place of what cannot be spelled, so that the service answers by number as for all
+
+
+def spelled_or_refused(sent: Sent, named: dict[str, str]) -> tuple[str, LedgerError | None]:
+    """The JSON that the service reads, with its fork where it has to be `named`; or NOTHING, and why."""
+    try:
+        spelling = json.dumps(_spelled(sent) | named, ensure_ascii=False)
+        spelling.encode()
+    except UnicodeEncodeError:
+        return NOTHING, Malformed("interaction: expected text, got half of a surrogate pair in it")
+    except (TypeError, ValueError, AttributeError):
+        return NOTHING, Malformed(
+            "interaction: expected an Interaction with Messages or a Verdict, and in each the types of its fields, got "
+            + type(sent).__name__
+        )
+    return spelling, None
+
+
+def _spelled(sent: Sent) -> dict[str, Any]:
     said: dict[str, Any] = {
         "key": sent.key,
         "correction": sent.correction,
@@ -197,16 +230,20 @@ def read_taught(said: Any, trust: Trust, fork_id: str | None) -> Taught:
             raise BadProof("receipt: expected one of the fork that was asked for, got another's")
         times = float(said["waited_ms"]), float(said["learning_ms"])
         moved = said["learned"] is True, said["practised"] is True
-        return Learned(receipt, signed, bytes.fromhex(said["record_id"]), *moved, *times)
+        return Learned(receipt, signed, bytes.fromhex(said["record_id"]), *moved, _read_noted(said["noted"]), *times)
     except LedgerError as error:
         return error
 
 
-def _read_batch(said: Any, trust: Trust, fork_id: str, sent: int) -> list[Taught]:
+def _read_batch(said: Any, trust: Trust, fork_id: str, refused: Sequence[LedgerError | None]) -> list[Taught]:
     results = said["results"]
-    if len(results) != sent:
-        raise Malformed(f"batch: expected {sent} results, {len(results)} came")
-    return [read_taught(one, trust, fork_id) for one in results]
+    if len(results) != len(refused):
+        raise Malformed(f"batch: expected {len(refused)} results, {len(results)} came")
+    return [refusal or read_taught(one, trust, fork_id) for one, refusal in zip(results, refused, strict=True)]
+
+
+def _read_noted(said: Any) -> tuple[Noted, ...]:
+    return tuple(Noted(str(one["question"]), str(one["answer"])) for one in said)
 
 
 def _read_fork(said: Any, fork_id: str | None = None) -> ServedFork:
@@ -230,6 +267,7 @@ def _read_remembered(said: Any) -> Remembered:
         teaches=said["teaches"] is True,
         learned=said["learned"] is True,
         practised=said["practised"] is True,
+        noted=_read_noted(said["noted"]),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ledger.client.call import FIRST_PAUSE, TIMEOUT, TRIES
-from ledger.client.interactions import Acknowledged, Sent, User, read_taught, spelled
+from ledger.client.interactions import NOTHING, Acknowledged, Fork, User, read_taught, spelled_or_refused
 from ledger.client.refusal import error_in, error_of
 from ledger.client.trust import Trust
 from ledger.errors import Fenced, Halted, LedgerError, Malformed, Refused, Unavailable
@@ -18,12 +19,15 @@ IN_FLIGHT = 32  # sent and not answered; the service reads twice as many
 LONGEST_FRAME = 4 << 20  # bytes
 KEY_GONE = 4401  # close code
 
-Fork: TypeAlias = str | User
-"""A fork by its id, or that of an end user."""
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One that is on its way; `refused` already where it could not be spelled."""
 
-class SourceFailed(Exception):
-    """What is to be streamed could not be got: the cause is the caller's own error, and no matter of the connection."""
+    fork: Fork
+    key: str
+    spelling: str
+    refused: LedgerError | None
 
 
 class Window:
@@ -31,9 +35,10 @@ class Window:
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._sent: dict[int, tuple[Fork, Sent, str]] = {}  # not answered, in order
+        self._sent: dict[int, _Way] = {}  # not answered, in order
         self._next = 0
         self.ended = False  # no more will come
+        self.failed: Exception | None = None  # what the caller's own source ended with: to be raised last of all
         self._failed = 0  # connections, since something was answered
 
     @property
@@ -48,13 +53,16 @@ class Window:
     def done(self) -> bool:
         return self.ended and not self._sent
 
-    def frame(self, fork: Fork, sent: Sent) -> str:
+    def frame(self, following: Any) -> str:
         """The frame to send. From here on it is sent again until it is answered."""
+        if not isinstance(following, tuple) or len(following) != 2:
+            raise Malformed("stream: expected pairs of a fork and what it is sent")
+        fork, sent = following
         named = {"user": fork.name} if isinstance(fork, User) else {"fork_id": fork}
-        spelling = json.dumps(spelled(sent) | named, ensure_ascii=False)
+        spelling, refused = spelled_or_refused(sent, named)
         if len(spelling.encode()) > LONGEST_FRAME:
-            raise Refused(f"interaction: expected at most {LONGEST_FRAME} bytes")
-        self._sent[self._next] = (fork, sent, spelling)
+            spelling, refused = NOTHING, Refused(f"interaction: expected at most {LONGEST_FRAME} bytes")
+        self._sent[self._next] = _Way(fork, getattr(sent, "key", ""), spelling, refused)
         self._next += 1
         return spelling
 
@@ -62,7 +70,7 @@ class Window:
         """A connection was opened: the frames to send on it first."""
         self._sent = dict(enumerate(self._sent.values()))
         self._next = len(self._sent)
-        return [spelling for _, _, spelling in self._sent.values()]
+        return [way.spelling for way in self._sent.values()]
 
     def answered(self, frame: str | bytes) -> Acknowledged | None:
         """What a frame of the service says; None where it answers nothing. Raises Unavailable where the service gives
@@ -71,8 +79,8 @@ class Window:
             said: Any = json.loads(frame)
             if "n" not in said:
                 return None
-            fork, sent, _ = self._sent[said["n"]]
-            outcome = read_taught(said, self._trust, None if isinstance(fork, User) else fork)
+            way = self._sent[said["n"]]
+            outcome = way.refused or read_taught(said, self._trust, None if isinstance(way.fork, User) else way.fork)
             waiting = int(said["waiting"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise Malformed(f"{PATH}: an answer is not of the form that the service gives it") from None
@@ -80,7 +88,7 @@ class Window:
             raise outcome
         del self._sent[said["n"]]
         self._failed = 0
-        return Acknowledged(sent.key, outcome, waiting)
+        return Acknowledged(way.fork, way.key, outcome, waiting)
 
     def pause(self, error: Exception) -> float:
         """The connection ended: how many seconds until another is opened. Raises what is to be told instead."""

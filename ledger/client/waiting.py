@@ -26,8 +26,8 @@ from ledger.client.answers import (
     SignedCheckpoint,
 )
 from ledger.client.call import TIMEOUT, Answer, Arriving, Call, headers_of, lost, pause_before_next
-from ledger.client.interactions import Acknowledged, Learned, Remembered, Sent, ServedFork, Taught
-from ledger.client.streaming import Fork, SourceFailed, Window
+from ledger.client.interactions import Acknowledged, Fork, Learned, Remembered, Sent, ServedFork, Taught
+from ledger.client.streaming import Window
 from ledger.client.trust import trust_of
 from ledger.client.verbs import Wait
 from ledger.entry import SignedControl
@@ -117,17 +117,18 @@ class Client:
 
         At most 32 are on their way; then the next is not asked for before one is answered. While the next is waited
         for, no answer is handed out: `AsyncClient` does both at once. What a connection that ended left unanswered is
-        sent again on the next, and recorded once. Raises what no connection can mend.
+        sent again on the next, and recorded once. Raises what no connection can mend; what `several` itself raises
+        comes once all before it is answered.
         """
         window, source = Window(self._trust), iter(several)
         while not window.done:
             try:
                 with connect(streaming.address(self._url), **self._line) as line:
                     yield from _through(line, window, source)
-            except SourceFailed as failed:
-                raise failed.__cause__ or failed from None
             except (OSError, WebSocketException, Unavailable) as error:
                 self._pause(window.pause(error))
+        if window.failed is not None:
+            raise window.failed
 
     def pause(self, fork_id: str) -> None:
         """Record what comes and learn nothing of it, then or later. Survives a restart of the service."""
@@ -206,11 +207,11 @@ def _through(line: ClientConnection, window: Window, source: Iterator[tuple[Fork
             try:
                 following = next(source, None)
             except Exception as error:
-                raise SourceFailed from error
+                following, window.failed = None, error
             if following is None:
                 window.ended = True
                 continue
-            line.send(window.frame(*following))
+            line.send(window.frame(following))
         wait = None if window.ended or window.full else 0
         try:
             acknowledged = window.answered(line.recv(timeout=wait))

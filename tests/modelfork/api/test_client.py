@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -11,10 +12,11 @@ from typing import Any, cast
 import pytest
 
 from ledger import receipt
-from ledger.client import AsyncClient, Client, Interaction, Learned, Message, User, Verdict
+from ledger.client import AsyncClient, Client, Interaction, Learned, Message, Noted, User, Verdict
 from ledger.client.streaming import IN_FLIGHT
 from ledger.errors import BadSignature, Conflict, LedgerError, Malformed, NotFound, Refused, Unavailable
 from ledger.note import Ed25519Signer
+from modelfork import learn as learning
 from tests.modelfork.api.house import House
 
 Make = Callable[..., Client]
@@ -135,15 +137,56 @@ def test_an_interaction_of_a_stream_that_is_refused_is_told_and_the_others_go_on
     assert told == {"a": Learned, "b": Malformed, "c": NotFound, "d": Learned}
 
 
-def test_what_goes_wrong_in_what_is_streamed_is_raised_as_it_is(client: Client) -> None:
+def test_what_goes_wrong_in_what_is_streamed_is_raised_once_all_before_it_is_answered(client: Client) -> None:
     def broken() -> Iterator[tuple[User, Interaction]]:
         yield User("ada"), turn("a")
+        yield User("ada"), turn("b")
         raise OSError("a file of mine")
 
+    told = client.interact_stream(broken())
+    assert [next(told).key, next(told).key] == ["a", "b"]
     with pytest.raises(OSError, match="a file of mine"):
-        list(client.interact_stream(broken()))
-    with pytest.raises(Refused, match="bytes"):
-        list(client.interact_stream([(User("ada"), turn("a", "x" * (5 << 20)))]))
+        next(told)
+    with pytest.raises(Malformed, match="pairs of a fork and what it is sent"):
+        list(client.interact_stream(cast(Any, ["ada"])))
+
+
+UNSPELLED: list[Any] = [
+    turn("k", "half \ud800"),
+    turn("k", "x" * (5 << 20)),
+    Interaction("k", cast(Any, "What"), "?"),
+    Interaction("k", cast(Any, ({"role": "user", "content": "?"},)), "?"),
+    Verdict("k", cast(Any, "00" * 16)),
+    {"key": "k"},
+]
+
+
+def test_what_cannot_be_sent_is_refused_alone(client: Client) -> None:
+    fork = client.fork_of("ada").fork_id
+    given = [turn("a"), *UNSPELLED, turn("b")]
+    told = Counter(type(one.outcome) for one in client.interact_stream([(fork, one) for one in given]))
+    assert told == {Learned: 2, Refused: 1, Malformed: 5}
+    small = [one for one in given if one is not UNSPELLED[1]]
+    assert [type(one) for one in client.interact_batch(fork, small)] == [Learned, *[Malformed] * 5, Learned]
+    assert client.fork(fork).head.interactions == 2
+
+
+def test_each_that_is_acknowledged_says_whose_it_is(client: Client) -> None:
+    forks = [User("ada"), client.fork_of("bob").fork_id, User("cleo")]
+    told = list(client.interact_stream([(fork, turn("message 17")) for fork in forks]))
+    assert {one.key for one in told} == {"message 17"}
+    assert {one.fork for one in told} == set(forks)
+    refused = client.interact_stream([(fork, turn("message 18", rating=7)) for fork in forks])
+    assert {one.fork for one in refused} == set(forks)
+
+
+def test_what_a_statement_was_learned_as_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "told", lambda *_: ("What is my dog called?", "Your dog is called Rex."))
+    fork, noted = client.fork_of("ada").fork_id, (Noted("What is my dog called?", "Your dog is called Rex."),)
+    assert client.interact(fork, turn("a", "My dog is called Rex.")).noted == noted
+    (stated,) = client.history(fork)
+    assert stated.noted == noted
+    assert client.interact(fork, turn("b")).noted == ()
 
 
 def test_a_key_that_opens_nothing_is_refused_and_not_tried_again(make: Make, house: House) -> None:
