@@ -172,7 +172,7 @@ def test_what_cannot_be_sent_is_refused_alone(client: Client) -> None:
 
 
 def test_each_that_is_acknowledged_says_whose_it_is(client: Client) -> None:
-    forks = [User("ada"), client.fork_of("bob").fork_id, User("cleo")]
+    forks: list[str | User] = [User("ada"), client.fork_of("bob").fork_id, User("cleo")]
     told = list(client.interact_stream([(fork, turn("message 17")) for fork in forks]))
     assert {one.key for one in told} == {"message 17"}
     assert {one.fork for one in told} == set(forks)
