@@ -5,10 +5,12 @@ An interaction is the last user message and its answer; earlier messages are con
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,6 +19,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from ledger import api_errors, service
+from ledger.errors import Unavailable
 from modelfork.api.bodies import FORK_OF_USER, LONGEST_KEY, ChatBody
 from modelfork.api.outcomes import recorded_view
 from modelfork.api.sent import messages_of
@@ -67,13 +70,26 @@ async def complete(
         return _answer(forks.manager, asked, push)
 
     turn = forks.turns.join_or_start(asked.key, asked.request, work)
-    await turn.begun()
+    with _told_of_the_end():
+        await turn.begun()
     completion = _Completion(asked.fork_id, forks.now() // 1_000_000, served.random(12).hex())
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
         events = completion.stream(turn, usage)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
-    return JSONResponse(completion.whole(await turn.result()))
+    with _told_of_the_end():
+        return JSONResponse(completion.whole(await turn.result()))
+
+
+@contextmanager
+def _told_of_the_end() -> Iterator[None]:
+    """Requests are cancelled by a server alone that stops and has waited for them long enough. It ends the turn."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise Unavailable(
+            "this server is stopping, and records the turn before it does: ask again with the same Idempotency-Key"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

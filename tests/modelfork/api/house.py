@@ -24,6 +24,7 @@ class House:
     """A service on a data folder; `stop` and `start` again as often as wanted."""
 
     folder: Path
+    drain: int = 20  # seconds
     app: FastAPI = field(init=False)
     url: str = field(init=False, default="")
 
@@ -33,7 +34,7 @@ class House:
 
     def start(self, port: int = 0) -> House:
         self.app = build_app(self.data, open_operator_keys(self.data, self.folder / "keys", "example.org/log"))
-        self._server = Server(self.app, "127.0.0.1", port, drain=20)
+        self._server = Server(self.app, "127.0.0.1", port, drain=self.drain)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         while not self._server.started:

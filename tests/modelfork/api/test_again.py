@@ -16,6 +16,7 @@ import pytest
 from ledger.audit import audit
 from ledger.errors import Conflict
 from modelfork.api.turns import Push, Turns
+from tests.modelfork.api.gate import Gate
 from tests.modelfork.api.house import House
 
 ASKED = [{"role": "user", "content": "My dog is called Rex."}]
@@ -52,6 +53,33 @@ def test_the_same_request_gets_the_same_answer_and_one_record(http: httpx.Client
     assert said(first) == said(again)
     assert first.json()["usage"] == again.json()["usage"]
     assert records(http, fork) == 1
+
+
+def test_a_turn_that_outlasts_the_end_of_a_server_is_told_to_ask_again_and_is_there(
+    open_house: Callable[[Path], House], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = open_house(tmp_path)
+    house.stop()
+    house.drain = 1
+    house.start()
+    gate = Gate(monkeypatch, house.ledger, "append")
+    with house.client(house.new_app()) as http, ThreadPoolExecutor(2) as pool:
+        gate.may_go_on.set()
+        fork = http.post("/v1/forks").json()["fork_id"]
+        gate.may_go_on.clear()
+        gate.begun.clear()
+        asking = pool.submit(chat, http, fork)
+        assert gate.begun.wait(30)
+        stopping = pool.submit(house.stop)
+        refused = asking.result(30)
+        gate.may_go_on.set()
+        stopping.result(30)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+        assert "ask again with the same Idempotency-Key" in refused.json()["error"]["message"]
+        house.start()
+        http.base_url = house.url
+        assert said(chat(http, fork))[2]["version"] == 2
+        assert records(http, fork) == 1
 
 
 def test_the_same_request_as_a_stream_gets_the_recorded_answer(http: httpx.Client, fork: str) -> None:
