@@ -5,6 +5,7 @@ What is prepared goes into a folder of its own: the cache may be emptied at any 
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from pathlib import Path
@@ -12,31 +13,41 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-from modelfork.manifest import present
+from modelfork.errors import Unsuited
+from modelfork.manifest import MANIFEST, present
 
 
 def taken_out(name: str, into: Path) -> Path | None:
-    """The folder in `into` that holds the files of the model `owner/name`, made if it is not there; None where the
-    cache has no such model. It is called what the model is called, and made whole or not at all."""
+    """The folder in `into` that holds the files of the model `owner/name` and is called what the model is called; None
+    where the cache has no such model. Until it is prepared, what the cache got since is put in too.
+
+    Raises Unsuited where that folder is another model's, or none.
+    """
     try:
         cached = Path(snapshot_download(name, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError):
         return None
     folder = into / name.rpartition("/")[2]
-    if folder.is_dir():
+    if (folder / MANIFEST).is_file():
         return folder
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
     for file in present(cached):
-        (part / file).parent.mkdir(parents=True, exist_ok=True)
-        _link(cached / file, part / file)
-    part.mkdir(exist_ok=True)
-    return part.rename(folder)
+        made = folder / file
+        try:
+            made.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise Unsuited(f"base: {name} goes into the folder {folder}, and there is a file in its place") from None
+        if not made.exists():
+            _link((cached / file).resolve(), made)
+        elif not (made.samefile(cached / file) or filecmp.cmp(made, cached / file, shallow=False)):
+            raise Unsuited(f"base: {name} goes into the folder {folder}, and {file} there is another model's")
+    return folder
 
 
 def _link(cached: Path, made: Path) -> None:
-    """A second name for the bytes, so that weights are held once; a copy where another disk is meant."""
+    """A second name for the bytes, so that weights are held once; a whole copy where another disk is meant."""
     try:
-        os.link(cached.resolve(), made)
+        os.link(cached, made)
     except OSError:
-        shutil.copyfile(cached, made)
+        part = made.with_name(made.name + ".part")
+        shutil.copyfile(cached, part)
+        part.rename(made)

@@ -7,6 +7,7 @@ here, with what is wrong, and not days later in a step.
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -56,14 +57,18 @@ def read_model(folder: Path, numbers: Numbers, device: str) -> tuple[Any, Any]:
     transformers_logging.set_verbosity_error()  # has a place in a service's log: what is wrong is raised in a line
     # 1. The device is there. The weights are, whole, and nothing that would have to be run or unpacked.
     _expect_device(device)
-    _check_weights(folder)
-    # 2. Transformers can read config, tokenizer and model.
+    held = _check_weights(folder)
+    # 2. Transformers can read config, tokenizer and model; of the model its shape first, which takes no memory.
     part = "config.json"
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         if getattr(config, "quantization_config", None):
             raise Unsuited("base: the weights are quantised; expected float32, float16 or bfloat16")
+        part = "what config.json describes"
+        with torch.device("meta"):
+            _expect_shape(AutoModelForCausalLM.from_config(config), config, held)
         part = "the tokenizer"
+        _expect_tokenizer(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         part = "the model"
         model, told = AutoModelForCausalLM.from_pretrained(
@@ -84,14 +89,9 @@ def read_model(folder: Path, numbers: Numbers, device: str) -> tuple[Any, Any]:
     if told["missing_keys"]:
         some = sorted(told["missing_keys"])
         raise Unsuited(f"base: the weights lack {some[0]} and {len(some) - 1} others that config.json asks for")
-    # 4. It is a language model of the shape that a step goes through.
-    if not hasattr(model, "model") or not hasattr(model, "lm_head") or not hasattr(config, "max_position_embeddings"):
-        raise Unsuited(f"base: {type(model).__name__} is no causal language model of text alone")
-    if not isinstance(config.max_position_embeddings, int) or config.max_position_embeddings < 1:
-        raise Unsuited("base: config.json says of no token that there is room for it (max_position_embeddings)")
-    # 5. Model and tokenizer fit each other.
+    # 4. Model and tokenizer fit each other.
     if not getattr(tokenizer, "chat_template", None):
-        raise Unsuited("base: the tokenizer has no chat template")
+        raise Unsuited("base: the tokenizer has no chat template; expected chat_template.jinja, or one in its config")
     rows = model.get_input_embeddings().weight.shape[0]
     tokens = max(len(tokenizer), max(tokenizer.get_vocab().values(), default=0) + 1)
     if tokens > rows:
@@ -129,17 +129,38 @@ def _in_four_bits(device: str) -> dict[str, Any]:
     return {"quantization_config": how, "device_map": {"": device}}
 
 
-def _check_weights(folder: Path) -> None:
-    """Every safetensors file can be opened: its header is one, and its length is what that says."""
+def _check_weights(folder: Path) -> int:
+    """Every safetensors file can be opened: its header is one, and its length is what that says. How many numbers."""
     files = [name for name in present(folder) if name.startswith("model") and name.endswith(".safetensors")]
     if not files:
         raise Unsuited("base: no weights in the folder; expected model.safetensors, or its shards")
+    held = 0
     for name in files:
         try:
-            with safe_open(folder / name, framework="pt"):
-                pass
+            with safe_open(folder / name, framework="pt") as file:
+                held += sum(math.prod(file.get_slice(tensor).get_shape()) for tensor in file.keys())  # noqa: SIM118
         except (OSError, SafetensorError):
             raise Unsuited(f"base: {name} is not a whole safetensors file") from None
+    return held
+
+
+def _expect_shape(model: Any, config: Any, held: int) -> None:
+    """It is a language model of the shape that a step goes through, and no weights of a far smaller one are there."""
+    if not hasattr(model, "model") or not hasattr(model, "lm_head") or not hasattr(config, "max_position_embeddings"):
+        raise Unsuited(
+            f"base: {type(model).__name__} is not built as Llama, Qwen, Mistral, Gemma or Phi-3 are, for text alone"
+        )
+    if not isinstance(config.max_position_embeddings, int) or config.max_position_embeddings < 1:
+        raise Unsuited("base: config.json says of no token that there is room for it (max_position_embeddings)")
+    asked = sum(parameter.numel() for parameter in model.parameters())
+    if asked > 2 * held:
+        raise Unsuited(f"base: config.json asks for {asked} numbers, the weights hold {held}")
+
+
+def _expect_tokenizer(folder: Path) -> None:
+    known = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json")
+    if not any((folder / name).is_file() for name in known):
+        raise Unsuited(f"base: no tokenizer in the folder; expected one of {', '.join(known)}")
 
 
 def _caps_scores(config: Any) -> bool:
@@ -161,14 +182,15 @@ def end_of(tokenizer: Any, ends: frozenset[int]) -> int:
 
     The two differ: Phi-3 and Gemma close a turn with a marker, and end a text with another.
     """
-    asked = {"role": "user", "content": "1"}
+    asked, answered = {"role": "user", "content": "11"}, {"role": "assistant", "content": "22"}
     try:
-        whole = tokenizer.apply_chat_template(
-            [asked, {"role": "assistant", "content": "2"}], tokenize=True, return_dict=False
-        )
+        whole = tokenizer.apply_chat_template([asked, answered], tokenize=True, return_dict=False)
         prompt = tokenizer.apply_chat_template([asked], tokenize=True, add_generation_prompt=True, return_dict=False)
-    except (TemplateError, ValueError, TypeError) as error:
+        said = tokenizer.apply_chat_template([asked, answered], tokenize=False)
+    except Exception as error:  # a template is a program, and fails as programs do
         raise Unsuited(f"base: the chat template fails on a question and its answer ({type(error).__name__})") from None
+    if "11" not in said or "22" not in said:
+        raise Unsuited("base: the chat template leaves out what is said")
     closing = [int(token) for token in whole[len(prompt) :] if token in ends]
     if closing:
         return closing[0]

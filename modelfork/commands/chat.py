@@ -109,7 +109,8 @@ def _tell(recorded: Recorded, as_json: bool, **more: str) -> None:
 
 def _learned(recorded: Recorded) -> str:
     if recorded.noted:
-        return "learned: " + " ".join(f"{one.question} {one.answer}" for one in recorded.noted)
+        said = " ".join(f"{one.question} {one.answer}" for one in recorded.noted)
+        return f"learned: {said}" if recorded.learned else f"nothing to learn: {said}"
     if recorded.practised:
         return "nothing to learn; practised what it was told before"
     return "learned" if recorded.learned else "nothing to learn"

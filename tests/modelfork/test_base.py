@@ -228,9 +228,21 @@ def _a_tokenizer_of_no_shape(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text("[]")
 
 
-def _a_template_cut_short(folder: Path) -> None:
-    config = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": "{{ messages( }}"}))
+def _no_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def _templated(text: str) -> Callable[[Path], None]:
+    return lambda folder: _template(folder, text)
+
+
+def _of_another_build(folder: Path) -> None:
+    _configure(folder, model_type="gpt2", n_embd=32, n_head=2, n_layer=2)
+
+
+def _far_larger(folder: Path) -> None:
+    """As its numbers are made up, what it asks for is more than a machine has: it must be refused before that."""
+    _configure(folder, hidden_size=1 << 20, intermediate_size=1 << 20, num_hidden_layers=100, num_attention_heads=2)
 
 
 def _configure(folder: Path, **more: object) -> None:
@@ -253,7 +265,12 @@ def _configure(folder: Path, **more: object) -> None:
         (_no_room, r"max_position_embeddings"),
         (_an_end_in_words, r"eos_token_id"),
         (_a_tokenizer_of_no_shape, "cannot read the tokenizer"),
-        (_a_template_cut_short, "the chat template fails"),
+        (_no_tokenizer, r"no tokenizer in the folder; expected one of tokenizer\.json"),
+        (_templated("{{ messages( }}"), "the chat template fails"),
+        (_templated("{{ 1 / 0 }}"), r"the chat template fails on a question and its answer \(ZeroDivisionError"),
+        (_templated("hello"), "the chat template leaves out what is said"),
+        (_of_another_build, "GPT2LMHeadModel is not built as Llama, Qwen, Mistral, Gemma or Phi-3"),
+        (_far_larger, r"config\.json asks for \d{15} numbers, the weights hold 26944"),
     ],
 )
 def test_a_broken_model_is_refused_in_a_line_that_says_what_is_wrong(

@@ -1,5 +1,6 @@
 """`forkledger base prepare`: a plain model folder becomes one that forks can stand on, once, and nothing is fetched."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -105,14 +106,42 @@ def test_a_name_that_the_hugging_face_cache_has_is_prepared_in_a_folder_of_its_o
 
 
 def test_a_name_is_taken_out_of_the_cache_once(cached: Path) -> None:
-    Path("small.part").mkdir()  # of one who was stopped in the middle
-    (Path("small.part") / "rubbish").write_text("")
     assert run("somebody/small").exit_code == 0
     made = {name: (Path("small") / name).read_bytes() for name in MADE}
     assert "was prepared before" in run("somebody/small").stdout
     assert {name: (Path("small") / name).read_bytes() for name in MADE} == made
     assert [path.name for path in Path().iterdir()] == ["small"]
-    assert not (Path("small") / "rubbish").exists()
+
+
+def test_what_the_cache_lacked_is_taken_out_once_it_has_it(cached: Path, tmp_path: Path) -> None:
+    snapshot = cached.parent / "snapshots" / ("a" * 40)
+    (snapshot / "tokenizer.json").rename(tmp_path / "later")
+    assert run("somebody/small").exit_code == 3
+    (tmp_path / "later").rename(snapshot / "tokenizer.json")
+    assert run("somebody/small").exit_code == 0
+
+
+def test_another_disk_has_a_copy(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def across(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr("os.link", across)
+    assert run("somebody/small").exit_code == 0
+    assert not (Path("small") / "model.safetensors").samefile(cached / "of-model.safetensors")
+    assert not list(Path("small").glob("*.part"))
+
+
+def test_no_other_model_is_mixed_with_it(cached: Path) -> None:
+    Path("small").mkdir()
+    (Path("small") / "config.json").write_text("{}")
+    result = run("somebody/small")
+    assert result.exit_code == 3
+    assert "config.json there is another model's" in result.stderr
+    shutil.rmtree("small")
+    Path("small").write_text("")
+    result = run("somebody/small")
+    assert result.exit_code == 3
+    assert "there is a file in its place" in result.stderr
 
 
 def test_a_folder_that_cannot_be_prepared_gets_no_manifest(plain: Path) -> None:
