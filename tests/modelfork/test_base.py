@@ -172,8 +172,7 @@ def test_roles_that_the_template_does_not_take_are_the_request_that_is_wrong(fol
 
 
 def _template(folder: Path, template: str) -> None:
-    config = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": template}))
+    _templated(template)(folder)
     prepare_base(folder, 4)
 
 
@@ -233,7 +232,11 @@ def _no_tokenizer(folder: Path) -> None:
 
 
 def _templated(text: str) -> Callable[[Path], None]:
-    return lambda folder: _template(folder, text)
+    def spoil(folder: Path) -> None:
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": text}))
+
+    return spoil
 
 
 def _of_another_build(folder: Path) -> None:
