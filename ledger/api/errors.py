@@ -51,6 +51,12 @@ _STATUS: Sequence[tuple[type[LedgerError], int, str]] = (
     (Halted, 503, "halted"),
     (Unavailable, 503, "unavailable"),
 )
+# What pydantic says of these names classes of ours, or nothing that helps.
+_WHY = {
+    "extra_forbidden": "expected no other fields than /docs names, got one",
+    "json_invalid": "expected JSON, got something else",
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "expected a JSON object, got something else"),
+}
 RETRY_AFTER = 1  # seconds: a database that was lost is back in a moment, or not for long
 
 
@@ -71,10 +77,11 @@ def invalid_object(errors: Sequence[Any]) -> dict[str, Any]:
     """The error object for what pydantic says of a body. It quotes what came; only where and why goes out."""
     first = errors[0]
     place = [str(part) for part in first["loc"] if part != "body"]
-    if first["type"] == "extra_forbidden":
-        place = place[:-1]  # a name that they chose
+    if first["type"] in ("extra_forbidden", "json_invalid"):
+        place = place[:-1]  # a name that they chose; a number of characters
     where = ".".join(place)
-    return error_object(400, "invalid_value", f"{where or 'body'}: {first['msg']}", where or None)
+    why = _WHY.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    return error_object(400, "invalid_value", f"{where or 'body'}: {why}", where or None)
 
 
 def refusal(ledger: Ledger, error: LedgerError) -> tuple[int, dict[str, Any]]:
@@ -125,6 +132,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        if error.detail == "There was an error parsing the body":  # FastAPI's, where not even bytes were text
+            return error_response(400, "invalid_value", "body: expected JSON in UTF-8, got something else")
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
         headers = dict(error.headers) if error.headers else None
         return error_response(error.status_code, code, str(error.detail), headers=headers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
 from modelfork.interaction import LONGEST_TEXT
 
@@ -34,7 +34,7 @@ def _unless_blank(text: str) -> str:
 # A string with a length is refused where UTF-8 cannot hold it (half of a surrogate pair); a bare `str` is not.
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Correction = Annotated[Text, AfterValidator(_unless_blank)]  # spaces correct nothing
-Rating = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+Rating = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, strict=True)]  # a number: neither true nor "1"
 User = Annotated[str, Field(min_length=1, max_length=LONGEST_USER)]
 RecordId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
@@ -70,7 +70,7 @@ class ForkBody(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    include_usage: bool = False
+    include_usage: StrictBool = False
 
 
 class TextFormat(BaseModel):
@@ -87,7 +87,7 @@ class ChatBody(_WithMessages):
 
     model: str = Field(max_length=100)
     user: User | None = None
-    stream: bool = False
+    stream: StrictBool = False
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
@@ -95,7 +95,7 @@ class ChatBody(_WithMessages):
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
-    store: bool | None = None
+    store: StrictBool | None = None
     n: Literal[1] | None = None
     logprobs: Literal[False] | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
@@ -131,7 +131,7 @@ class InteractionBody(_WithMessages):
     correction: Correction = ""
     rating: Rating | None = None
     comment: Text = ""
-    store: bool = True
+    store: StrictBool = True
 
 
 class VerdictBody(BaseModel):
@@ -156,7 +156,7 @@ class LearningBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    paused: bool
+    paused: StrictBool
 
 
 Key = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY)]

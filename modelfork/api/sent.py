@@ -40,7 +40,8 @@ def read_batch(data: bytes, protobuf: bool) -> list[Arrived]:
     """Each interaction of a batch, or what is wrong with it. Raises Malformed and Refused, of the whole batch."""
     sent = _spelled_batch(data) if protobuf else _json(data)
     if not isinstance(sent, list) or not sent:
-        raise Malformed("interactions: expected a JSON array of them")
+        what = "nothing in it" if isinstance(sent, list) else "something else"
+        raise Malformed(f"interactions: expected an array of 1 to {MOST_IN_BATCH} of them, got {what}")
     if len(sent) > MOST_IN_BATCH:
         raise Refused(f"interactions: expected at most {MOST_IN_BATCH}, got {len(sent)}")
     return [_keyed(each) for each in sent]
