@@ -146,20 +146,28 @@ def test_one_that_floods_waits_for_itself(server: Server, keys: list[str], other
 
 
 def test_one_that_never_reads_its_stream_stalls_nobody(server: Server, keys: list[str], other: Other) -> None:
-    with server.client(keys[0]) as http, ExitStack() as stalled:
+    with server.client(keys[0]) as http:
         fork = http.post("/v1/forks", json={}).raise_for_status().json()["fork_id"]
-        for number in range(30):
-            said = [{"role": "user", "content": f"Tell me {number}"}]
-            body = json.dumps({"model": fork, "messages": said, "max_tokens": 64, "stream": True}).encode()
-            one = stalled.enter_context(connect(server))
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            one.sendall(head("/v1/chat/completions", keys[0], len(body)) + body)
-        for _ in range(3):
-            other.is_served()
-        end = time.monotonic() + 2 * PATIENCE
-        while http.get(f"/v1/forks/{fork}").json()["interactions"] < 30:  # recorded, whether anybody reads it or not
-            assert time.monotonic() < end
-            time.sleep(0.5)
+
+        def stall(wave: int) -> int:
+            """Thirty who do not read; bytes in memory once each is recorded all the same, and still not read."""
+            with ExitStack() as stalled:
+                for number in range(30):
+                    said = [{"role": "user", "content": f"Tell me {wave} {number}"}]
+                    body = json.dumps({"model": fork, "messages": said, "max_tokens": 64, "stream": True}).encode()
+                    one = stalled.enter_context(connect(server))
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                    one.sendall(head("/v1/chat/completions", keys[0], len(body)) + body)
+                for _ in range(3):
+                    other.is_served()
+                end = time.monotonic() + 2 * PATIENCE
+                while http.get(f"/v1/forks/{fork}").json()["interactions"] < 30 * (wave + 1):
+                    assert time.monotonic() < end
+                    time.sleep(0.5)
+                return resident(server)
+
+        first = stall(0)  # as many keys, values and threads as there will be
+        assert stall(1) - first < GROWTH
 
 
 def test_fifty_megabytes_are_not_read(server: Server, keys: list[str], other: Other) -> None:
