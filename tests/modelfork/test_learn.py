@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ import torch
 from numpy.random import default_rng
 from numpy.typing import NDArray
 
+from modelfork import learn as learning
 from modelfork.base import Base, load_base
 from modelfork.generate import generate_batch
 from modelfork.interaction import Interaction, Message
 from modelfork.learn import Learned, learn, practise
 from modelfork.lesson import lesson_of
-from modelfork.loss import gradient, losses
+from modelfork.loss import gradient, judged, losses
 from modelfork.recipe import ONE, Recipe, default_recipe
 from modelfork.rehearse import Memory
 from modelfork.rows import Row, answer_row, pack, words_row
@@ -322,26 +324,33 @@ def test_a_fork_that_drifted_practises_though_it_forgot_nothing(demo: Base, ligh
     assert practise(demo, patient, genesis(demo), memory, 1).update.encoding == EMPTY
     drifted = default_rng(0).integers(-(2**23), 2**23, demo.cores.dimension)
     learned = practise(demo, patient, drifted, memory, 1)
-    assert learned.update.encoding == light.update_encoding
-    assert learned.rehearsed == (REFERS,)
+    assert learned.metrics.iterations == light.drift_iterations
     assert practise(demo, replace(patient, practice_drift=0), drifted, memory, 1).update.encoding == EMPTY
 
 
-def test_what_is_said_right_is_not_practised_however_unlikely_it_is(demo: Base, light: Recipe) -> None:
-    """The base of the tests never saw this word: it tells its tokens from some others by a hair."""
-    alone = replace(light, practice_drift=0, rewordings=0)
-    memory, state = Memory(), genesis(demo)
-    hobby = (Message("user", "Do you still know my hobby?"),)
-    said = Interaction(hobby, "?", correction="Your hobby is photography.", refers_to=REFERS)
-    memory.remember(REFERS, said)
-    for seed in range(4):
-        state = after(state, learn(demo, alone, state, said, Memory(), seed))
-    asked = [demo.render(said.messages, prompt=True)]
-    assert generate_batch(demo, state, asked) == [said.correction]
-    batch = pack([answer_row(demo, said.messages, said.correction, 256)], demo)
-    with torch.inference_mode(), demo.cores.running(demo.cores.of(state)):
-        assert float(losses(demo, batch).mean()) > alone.practice_loss_nats
-    assert practise(demo, alone, state, memory, 1).update.encoding == EMPTY
+@pytest.mark.parametrize("right", [True, False])
+def test_what_is_said_right_is_not_practised_however_unlikely_it_is(
+    demo: Base, light: Recipe, monkeypatch: pytest.MonkeyPatch, right: bool
+) -> None:
+    memory, found = Memory(), learning._worst_first
+    memory.remember(REFERS, CORRECTED)
+
+    def judged_so(*given: Any) -> list[learning.Said]:
+        return [replace(one, nats=3.0, right=right) for one in found(*given)]
+
+    monkeypatch.setattr(learning, "_worst_first", judged_so)
+    practised = practise(demo, replace(light, practice_drift=0), genesis(demo), memory, 1)
+    assert (practised.metrics.iterations == 0) is right
+
+
+def test_an_answer_is_said_right_where_each_of_its_tokens_is_the_likeliest(demo: Base) -> None:
+    (own,) = generate_batch(demo, None, [demo.render(QUESTION, prompt=True)])
+    rows = [answer_row(demo, QUESTION, answer, 256) for answer in (own, "Your dog is called Max.")]
+    with torch.inference_mode(), demo.cores.running(None):
+        _, right = judged(demo, pack(rows, demo))
+    first = len(rows[0].tokens) - rows[0].begin
+    assert bool(right[:first].all())
+    assert not bool(right[first:].all())
 
 
 def test_practice_keeps_what_the_base_can_do(demo: Base, light: Recipe) -> None:
