@@ -216,16 +216,8 @@ def _lesson_rows(base: Base, recipe: Recipe, lesson: Lesson, memory: Memory) -> 
 
 def _worst_first(base: Base, state: NDArray[np.int64], rows: Sequence[tuple[Row, bytes]]) -> list[Said]:
     """The rows that the fork says worst now first."""
-    if not rows:
-        return []
-    batch = pack([row for row, _ in rows], base)
-    sizes = [len(row.tokens) - row.begin for row, _ in rows]
-    with torch.inference_mode(), base.cores.running(base.cores.of(state)):
-        each, right = (one.cpu().split(sizes) for one in judged(base, batch))
-    said = [
-        Said(row, record_id, float(nats.mean()), bool(likeliest.all()))
-        for (row, record_id), nats, likeliest in zip(rows, each, right, strict=True)
-    ]
+    how = _how_said(base, state, [row for row, _ in rows])
+    said = [Said(row, record_id, *one) for (row, record_id), one in zip(rows, how, strict=True)]
     return sorted(said, key=lambda one: -one.nats)
 
 
@@ -233,5 +225,15 @@ def _drifted(base: Base, recipe: Recipe, state: NDArray[np.int64], anchors: Sequ
     """Whether the fork is further from its base on the anchor rows than the recipe lets it be."""
     if not recipe.practice_drift or not anchors:
         return False
-    away = _worst_first(base, state, [(row, b"") for row in anchors])
-    return sum(one.nats for one in away) / len(away) > recipe.practice_drift_nats
+    away = [nats for nats, _ in _how_said(base, state, anchors)]
+    return sum(away) / len(away) > recipe.practice_drift_nats
+
+
+def _how_said(base: Base, state: NDArray[np.int64], rows: Sequence[Row]) -> list[tuple[float, bool]]:
+    """Of each row the nats a token that the fork loses, and whether every token of it is the likeliest."""
+    if not rows:
+        return []
+    sizes = [len(row.tokens) - row.begin for row in rows]
+    with torch.inference_mode(), base.cores.running(base.cores.of(state)):
+        each, right = (one.cpu().split(sizes) for one in judged(base, pack(rows, base)))
+    return [(float(nats.mean()), bool(likeliest.all())) for nats, likeliest in zip(each, right, strict=True)]

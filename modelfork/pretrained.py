@@ -27,21 +27,6 @@ from modelfork.manifest import present
 Numbers = Literal["float32", "bfloat16", "nf4"]
 
 
-def _import_bitsandbytes() -> None:
-    """Without the compiled kernel that it fetches from a hub for some CPUs where the package `kernels` is installed."""
-    if "bitsandbytes" in sys.modules:
-        return
-    there, modules = sys.modules.get("kernels"), cast(dict[str, Any], sys.modules)
-    modules["kernels"] = None  # so that its import fails
-    logging.getLogger("bitsandbytes.backends.cpu.ops").disabled = True  # it says that this failed
-    try:
-        import_module("bitsandbytes")
-    finally:
-        del modules["kernels"]
-        if there is not None:
-            modules["kernels"] = there
-
-
 def expect_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise Unsuited(
@@ -127,6 +112,21 @@ def _in_four_bits(device: str) -> dict[str, Any]:
     _import_bitsandbytes()
     how = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
     return {"quantization_config": how, "device_map": {"": device}}
+
+
+def _import_bitsandbytes() -> None:
+    """Without the compiled kernel that it fetches from a hub for some CPUs where the package `kernels` is installed."""
+    if "bitsandbytes" in sys.modules:
+        return
+    there, modules = sys.modules.get("kernels"), cast(dict[str, Any], sys.modules)
+    modules["kernels"] = None  # so that its import fails
+    logging.getLogger("bitsandbytes.backends.cpu.ops").disabled = True  # it says that this failed
+    try:
+        import_module("bitsandbytes")
+    finally:
+        del modules["kernels"]
+        if there is not None:
+            modules["kernels"] = there
 
 
 def _check_weights(folder: Path) -> int:
